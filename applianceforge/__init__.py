@@ -1,0 +1,1 @@
+"""Take 32-bit appliances to 64-bit, in place, unattended and proved."""

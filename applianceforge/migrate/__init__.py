@@ -1,0 +1,1 @@
+"""Facts, checks, plan, journal and proof of one appliance's migration."""

@@ -1,0 +1,1 @@
+"""PostgreSQL clusters: servers, inventories, dumping, loading, comparing."""

@@ -1,0 +1,1 @@
+"""Round-robin databases: finding, converting, proving."""

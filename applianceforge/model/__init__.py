@@ -1,0 +1,1 @@
+"""Pure words and values: errors, findings, architectures."""

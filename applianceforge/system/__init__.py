@@ -1,0 +1,1 @@
+"""What touches the machine: programs, durable writes, progress, effects."""

@@ -1,0 +1,52 @@
+"""Count what changes the machine, so that a test can cut a run after any of it.
+
+An effect is a program that was started, a durable write, or a statement that was committed.
+Everything in `system`, and the SQL session of `migrate.postgres`, reports each effect to the one
+`Effects` that it was given, after the effect happened.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from threading import Lock
+
+
+class EffectKind(Enum):
+    """What kind of change it was."""
+
+    PROGRAM = "program"
+    WRITE = "write"
+    COMMIT = "commit"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One effect: its number from 1, its kind, and what it was done to."""
+
+    number: int
+    kind: EffectKind
+    subject: str
+
+
+def _ignore(_effect: Effect) -> None:
+    return None
+
+
+@dataclass
+class Effects:
+    """Number the effects of one run and tell an observer of each.
+
+    Attributes:
+        observer: Called after each effect, from whichever thread caused it; it may not return.
+    """
+
+    observer: Callable[[Effect], None] = _ignore
+    count: int = 0
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def happened(self, kind: EffectKind, subject: str) -> None:
+        """Number one effect and hand it to the observer."""
+        with self._lock:
+            self.count += 1
+            effect = Effect(self.count, kind, subject)
+        self.observer(effect)

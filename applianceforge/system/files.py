@@ -1,0 +1,214 @@
+"""Write durably: the only module that calls fsync or rename.
+
+A durable write is on the disk, under its final name and whole, when the call returns; before that
+the old state is there. Every function here is one effect.
+"""
+
+import ctypes
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from applianceforge.model.errors import AccessDeniedError, DiskFullError, ForgeError, SettingsError
+from applianceforge.system.effects import EffectKind, Effects
+
+_PRIVATE_FILE = 0o600
+_PRIVATE_DIRECTORY = 0o700
+
+
+@contextmanager
+def named_errors(path: Path | str, doing: str) -> Iterator[None]:
+    """Turn the operating system's errors on `path` into the errors that a person can act on.
+
+    Args:
+        path: What was worked on, for the message.
+        doing: The verb of the message, such as "write".
+
+    Raises:
+        DiskFullError: No space or quota is left.
+        AccessDeniedError: Permission denied, or a read-only file system.
+        SettingsError: A part of the path is missing or is of another kind.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise describe(error, path, doing) from error
+
+
+def describe(error: OSError, path: Path | str, doing: str) -> ForgeError:
+    """Return the named error for an error of the operating system."""
+    where = error.filename or path
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(
+            f"cannot {doing} {where}: {reason}",
+            hint="make room on that file system, then run the same command again: it continues",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return AccessDeniedError(
+            f"cannot {doing} {where}: {reason}",
+            hint="run as root, or as the user who owns it; a read-only file system must be mounted"
+            " for writing",
+        )
+    return SettingsError(
+        f"cannot {doing} {where}: {reason}", hint="check the path in the settings or the command"
+    )
+
+
+def sync_directory(path: Path) -> None:
+    """Flush the names in a directory, without counting as an effect."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_directory(path: Path, effects: Effects, *, mode: int = _PRIVATE_DIRECTORY) -> None:
+    """Make a directory, and its parents, durably; an existing one is left as it is."""
+    with named_errors(path, "make the directory"):
+        if path.is_dir():
+            return
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+        sync_directory(path.parent)
+    effects.happened(EffectKind.WRITE, f"directory {path}")
+
+
+def write_file(path: Path, content: bytes, effects: Effects, *, mode: int = _PRIVATE_FILE) -> None:
+    """Replace a file durably: after a power cut it has the old content or the new one, whole."""
+    staging = path.with_name(f".{path.name}.new")
+    with named_errors(path, "write"):
+        staging.unlink(missing_ok=True)
+        handle = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with open(handle, "wb") as stream:
+            os.fchmod(handle, mode)
+            stream.write(content)
+            stream.flush()
+            os.fsync(handle)
+        os.replace(staging, path)
+        sync_directory(path.parent)
+    effects.happened(EffectKind.WRITE, f"file {path}")
+
+
+def replace_volatile(path: Path, content: bytes, *, mode: int) -> None:
+    """Replace a file at once but not durably, for what is worth nothing after a power cut.
+
+    Not an effect: nothing is decided by such a file.
+    """
+    staging = path.with_name(f".{path.name}.new")
+    with named_errors(path, "write"):
+        staging.unlink(missing_ok=True)
+        handle = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with open(handle, "wb") as stream:
+            os.fchmod(handle, mode)
+            stream.write(content)
+        os.replace(staging, path)
+
+
+def append_line(path: Path, line: bytes, effects: Effects, *, mode: int = _PRIVATE_FILE) -> None:
+    """Append one line durably; a torn line is possible only if the power goes meanwhile."""
+    with named_errors(path, "write"):
+        fresh = not path.exists()
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
+        try:
+            view = memoryview(line + b"\n")
+            while view:
+                view = view[os.write(handle, view) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if fresh:
+            sync_directory(path.parent)
+    effects.happened(EffectKind.WRITE, f"line in {path}")
+
+
+def truncate_file(path: Path, size_bytes: int, effects: Effects) -> None:
+    """Cut a file to a size, durably."""
+    with named_errors(path, "write"), open(path, "r+b") as stream:
+        stream.truncate(size_bytes)
+        os.fsync(stream.fileno())
+    effects.happened(EffectKind.WRITE, f"size of {path}")
+
+
+def rename(source: Path, target: Path, effects: Effects) -> None:
+    """Rename durably within one file system."""
+    with named_errors(target, "rename to"):
+        os.rename(source, target)
+        sync_directory(target.parent)
+        if source.parent != target.parent:
+            sync_directory(source.parent)
+    effects.happened(EffectKind.WRITE, f"name {target}")
+
+
+def sync_tree(path: Path, effects: Effects) -> None:
+    """Flush everything below a directory to its disk, with one call for its file system.
+
+    Source: syncfs(2); since Linux 5.8 it reports write errors.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    with named_errors(path, "flush"):
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if libc.syncfs(handle) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number), str(path))
+        finally:
+            os.close(handle)
+    effects.happened(EffectKind.WRITE, f"tree {path}")
+
+
+def remove_tree(path: Path, effects: Effects) -> None:
+    """Remove a directory or file and all below it; it is no error if it is not there."""
+    with named_errors(path, "remove"):
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        elif path.exists():
+            shutil.rmtree(path)
+        else:
+            return
+        sync_directory(path.parent)
+    effects.happened(EffectKind.WRITE, f"removal of {path}")
+
+
+def change_owner(path: Path, uid: int, gid: int) -> None:
+    """Give a file or directory to a user, if we may; only root ever needs to."""
+    if os.geteuid() == 0:
+        with named_errors(path, "change the owner of"):
+            os.chown(path, uid, gid, follow_symlinks=False)
+
+
+def used_bytes(path: Path) -> int:
+    """Return the bytes on disk of a file, or of a directory and all below it.
+
+    What vanishes while it is counted, counts as nothing: servers work meanwhile.
+    """
+    total = 0
+    pending = [path]
+    while pending:
+        current = pending.pop()
+        try:
+            with os.scandir(current) as entries:
+                for entry in entries:
+                    try:
+                        total += entry.stat(follow_symlinks=False).st_blocks * 512
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(Path(entry.path))
+                    except FileNotFoundError:
+                        continue
+        except NotADirectoryError:
+            total += current.stat().st_blocks * 512
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def free_bytes(path: Path) -> int:
+    """Return the bytes that are free for us on the file system of `path` or its nearest parent."""
+    while not path.exists():
+        path = path.parent
+    status = os.statvfs(path)
+    blocks = status.f_bfree if os.geteuid() == 0 else status.f_bavail
+    return blocks * status.f_frsize

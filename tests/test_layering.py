@@ -1,0 +1,149 @@
+"""The floors of the house: who may import whom, what is pure, and no circles."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "applianceforge"
+
+FLOORS = (
+    ("model",),
+    ("system",),
+    ("cpuid", "formats"),
+    ("slots", "preflight"),
+    ("migrate", "release", "imaging"),
+    ("fleet",),
+    ("cli", "web"),
+)
+FLOOR_OF = {name: level for level, names in enumerate(FLOORS) for name in names}
+
+# Pure modules: values in, values out. Whole packages end in a dot.
+PURE = (
+    "applianceforge.model.",
+    "applianceforge.formats.",
+    "applianceforge.cpuid.verdict",
+    "applianceforge.migrate.settings",
+    "applianceforge.migrate.inventory",
+    "applianceforge.migrate.compare",
+    "applianceforge.migrate.space",
+    "applianceforge.migrate.postgres.checks",
+    "applianceforge.migrate.postgres.ddl",
+)
+IMPURE = {"os", "subprocess", "socket", "shutil", "tempfile", "time", "logging"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file names in an import, wherever in the file it stands."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+MODULES = {module_name(path): imports_of(path) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def floor_violations(modules: dict[str, set[str]]) -> list[str]:
+    wrong = []
+    for module, imported in modules.items():
+        mine = module.split(".")[1] if "." in module else None
+        for name in imported:
+            parts = name.split(".")
+            if parts[0] != "applianceforge" or len(parts) < 2 or mine is None:
+                continue
+            theirs = parts[1]
+            if theirs != mine and FLOOR_OF[theirs] >= FLOOR_OF[mine]:
+                wrong.append(f"{module} imports {name}")
+    return wrong
+
+
+def impurities(modules: dict[str, set[str]]) -> list[str]:
+    return [
+        f"{module} imports {name}"
+        for module, imported in modules.items()
+        if any(module == p or (p.endswith(".") and module.startswith(p)) for p in PURE)
+        for name in imported
+        if name.split(".")[0] in IMPURE
+    ]
+
+
+def circles(modules: dict[str, set[str]]) -> list[str]:
+    graph = {module: imported & modules.keys() for module, imported in modules.items()}
+    found, done = [], set()
+
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        if module in way:
+            found.append(" -> ".join([*way[way.index(module) :], module]))
+            return
+        if module in done:
+            return
+        for name in graph[module]:
+            visit(name, (*way, module))
+        done.add(module)
+
+    for module in graph:
+        visit(module, ())
+    return found
+
+
+def test_every_package_has_a_floor() -> None:
+    packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert packages <= FLOOR_OF.keys()
+
+
+def test_imports_go_down() -> None:
+    assert floor_violations(MODULES) == []
+
+
+def test_pure_modules_import_nothing_of_the_machine() -> None:
+    assert impurities(MODULES) == []
+
+
+def test_pure_list_names_modules_that_exist() -> None:
+    for name in PURE:
+        assert name in MODULES or any(m.startswith(name) for m in MODULES), name
+
+
+def test_no_circles() -> None:
+    assert circles(MODULES) == []
+
+
+def test_init_holds_a_docstring_and_nothing_else() -> None:
+    for path in PACKAGE.rglob("__init__.py"):
+        body = ast.parse(path.read_text()).body
+        assert len(body) == 1, path
+        assert isinstance(body[0], ast.Expr), path
+
+
+def test_no_import_inside_a_function() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                lazy = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
+                assert not lazy, f"{path}: {node.name}"
+
+
+@pytest.mark.parametrize(
+    ("modules", "finder"),
+    [
+        ({"applianceforge.model.a": {"applianceforge.cli.b"}}, floor_violations),
+        ({"applianceforge.migrate.a": {"applianceforge.release.b"}}, floor_violations),
+        ({"applianceforge.formats.a": {"os.path"}}, impurities),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}}, circles),
+    ],
+)
+def test_the_tests_can_fail(modules: dict[str, set[str]], finder: object) -> None:
+    assert callable(finder)
+    assert finder(modules)
