@@ -1,0 +1,1 @@
+"""From a recipe to what a machine boots: root trees, and later images and bundles."""

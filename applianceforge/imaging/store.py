@@ -1,0 +1,82 @@
+"""A store of things that are made once: named by their content, whole or not there.
+
+An entry is a directory named by a key that digests everything it is made from. It is made under a
+staging name and renamed, so whoever finds it finds it whole; two makers of one key wait for each
+other; what an interruption left behind is removed by the next maker.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from applianceforge.system import files
+from applianceforge.system.effects import Effects
+
+_KEY_DIGITS = 16
+_PUBLIC = 0o755
+
+
+def key_of(parts: Iterable[bytes | str]) -> str:
+    """Digest the parts that an entry is made from into the end of its name.
+
+    The length of each part is digested too, so that no two lists of parts are taken for one.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        digest.update(len(content).to_bytes(8, "big") + content)
+    return digest.hexdigest()[:_KEY_DIGITS]
+
+
+def obtain(store: Path, name: str, make: Callable[[Path], None], effects: Effects) -> Path:
+    """Return the entry `name`, made first if it is not there.
+
+    Args:
+        store: The directory of all entries; made if needed, and open to all, as servers that run
+            as another user read what is in it.
+        name: The entry's name, with the key in it.
+        make: Fills the empty directory that it is given; what it leaves there is the entry.
+        effects: Told of the writes.
+
+    Raises:
+        ForgeError: Whatever `make` raises; nothing is left under the entry's name.
+        DiskFullError: No space is left for the directories.
+        AccessDeniedError: The store may not be written to.
+    """
+    entry = store / name
+    if entry.is_dir():
+        return entry
+    make_public_directory(store, effects)
+    with _alone(store / f".{name}.lock"):
+        if not entry.is_dir():
+            staging = store / f".{name}.new"
+            files.remove_tree(staging, effects)
+            files.make_directory(staging, effects)
+            staging.chmod(_PUBLIC)
+            make(staging)
+            files.sync_tree(staging, effects)
+            files.rename(staging, entry, effects)
+    return entry
+
+
+def make_public_directory(path: Path, effects: Effects) -> None:
+    """Make a directory and its missing parents, open to all whatever the umask says."""
+    missing = [parent for parent in (path, *path.parents) if not parent.exists()]
+    files.make_directory(path, effects, mode=_PUBLIC)
+    for made in missing:
+        made.chmod(_PUBLIC)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock that the kernel takes back when its owner dies; wait for it as long as needed."""
+    with files.named_errors(lock, "lock"):
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

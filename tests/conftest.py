@@ -1,0 +1,46 @@
+"""What many tests share: program trees, and the appliance of 32 bits."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from applianceforge.imaging.roottree import Recipe
+from applianceforge.migrate.tree import ProgramTree
+from applianceforge.system.effects import Effects
+from tests.appliance import trees
+from tests.appliance.lines import Lines
+
+
+@contextmanager
+def shown(config: pytest.Config) -> Iterator[Lines]:
+    """Let progress through to the terminal: the first build of a tree takes its time."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    assert capture is not None
+    with capture.global_and_fixture_disabled():
+        yield Lines()
+
+
+def _tree(recipe: Recipe, config: pytest.Config) -> ProgramTree:
+    with shown(config) as lines:
+        return trees.tree(recipe, Effects(), lines)
+
+
+@pytest.fixture
+def effects() -> Effects:
+    return Effects()
+
+
+@pytest.fixture(scope="session")
+def i386_tree(pytestconfig: pytest.Config) -> ProgramTree:
+    return _tree(trees.LEGACY, pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def i386_tree_13(pytestconfig: pytest.Config) -> ProgramTree:
+    return _tree(trees.LEGACY_13, pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def native_tree(pytestconfig: pytest.Config) -> ProgramTree:
+    return _tree(trees.NATIVE, pytestconfig)
