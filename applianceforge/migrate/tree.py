@@ -93,6 +93,7 @@ class ProgramTree:
             (*self._prefix(path), str(path), *arguments),
             environment=(*self._environment(), *environment),
             user=user,
+            name=path.name,
         )
 
     def _prefix(self, program: Path) -> tuple[str, ...]:
@@ -182,6 +183,7 @@ class Launchers:
             (*model.arguments[:-1], program, *(extra if name == "initdb" else ()), *arguments),
             environment=model.environment,
             user=user,
+            name=name,
         )
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from applianceforge.model.errors import AccessDeniedError, ProgramFailedError, ProgramMissingError
 from applianceforge.system.effects import EffectKind, Effects
 
+Process = subprocess.Popen[bytes]
+
 _KEPT_VARIABLES = ("HOME", "PATH", "TMPDIR", "PYTHONPATH", "PYTHONHASHSEED")
 _TAIL_LINES = 12
 
@@ -36,12 +38,19 @@ class Command:
         environment: Added to the fixed small environment.
         user: Run as this user; None is ourselves. Only root may name another.
         directory: The working directory.
+        name: What messages call it; by default the name of the first argument.
     """
 
     arguments: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
     user: User | None = None
     directory: Path = Path("/")
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """Return what messages call the program."""
+        return self.name or Path(self.arguments[0]).name
 
     def __str__(self) -> str:
         words = [f"{key}={shlex.quote(value)}" for key, value in self.environment]
@@ -69,7 +78,7 @@ def start(
     stdin: Path | None = None,
     output: Path | None = None,
     errors: Path | None = None,
-) -> subprocess.Popen[bytes]:
+) -> Process:
     """Start a program and return it running.
 
     Args:
@@ -133,7 +142,7 @@ def start(
     finally:
         for handle in opened:
             os.close(handle)
-    effects.happened(EffectKind.PROGRAM, Path(command.arguments[0]).name)
+    effects.happened(EffectKind.PROGRAM, command.label)
     return process
 
 
@@ -172,7 +181,7 @@ def run(
 
 def failure(command: Command, status: int, said: bytes) -> ProgramFailedError:
     """Return the error for a program that ended with `status`, with the last lines it said."""
-    name = Path(command.arguments[0]).name
+    name = command.label
     if status < 0:
         how = f"was ended by {signal.Signals(-status).name}"
     elif status == 127:
@@ -187,16 +196,22 @@ def failure(command: Command, status: int, said: bytes) -> ProgramFailedError:
     )
 
 
-def stop(process: subprocess.Popen[bytes], *, patience_s: float = 10.0) -> None:
+def wait(process: Process, *, timeout_s: float) -> bool:
+    """Wait for a program's end; return False if it is still running after `timeout_s`."""
+    try:
+        process.wait(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def stop(process: Process, *, patience_s: float = 10.0) -> None:
     """End a program that we started, and the session that it leads: first kindly, then not."""
     for request in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             break
         os.killpg(process.pid, request)
-        try:
-            process.wait(timeout=patience_s)
-        except subprocess.TimeoutExpired:
-            continue
+        wait(process, timeout_s=patience_s)
     for stream in (process.stdout, process.stderr):
         if stream is not None:
             stream.close()

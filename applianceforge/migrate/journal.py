@@ -1,0 +1,148 @@
+r"""The journal of a run: append-only JSON Lines that say how far it has come.
+
+Each line is an object with `schema`, `number` (from 1), `time` (seconds since 1970), `event` and
+what belongs to it. `begun` is on the disk before the first effect of its step; `done` is written
+after the last. A last line without its end of line was torn by a power cut and counts as unwritten.
+
+    planned    plan: a digest of what is to be done; operation, source
+    begun      step
+    done       step, result: what the step hands on
+    failed     step, message
+    stopped    step, by a signal
+    published  the last line: the new data has its final name
+    cleaned    the old data was removed
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from applianceforge.model.errors import JournalError
+from applianceforge.system import files
+from applianceforge.system.effects import Effects
+
+SCHEMA = 1
+
+
+class Event(Enum):
+    """What a line of the journal says."""
+
+    PLANNED = "planned"
+    BEGUN = "begun"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    PUBLISHED = "published"
+    CLEANED = "cleaned"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the journal."""
+
+    number: int
+    time_s: float
+    event: Event
+    step: str
+    detail: Mapping[str, Any]
+
+
+def decode(content: bytes) -> tuple[tuple[Entry, ...], int]:
+    """Return the entries, and the bytes that they take: what follows was torn.
+
+    Raises:
+        JournalError: A line that is whole is not a line of a journal, or of a newer schema.
+    """
+    entries: list[Entry] = []
+    whole = content.rfind(b"\n") + 1
+    for line in content[:whole].splitlines():
+        try:
+            fields = json.loads(line)
+            schema = fields.pop("schema")
+            entry = Entry(
+                number=fields.pop("number"),
+                time_s=float(fields.pop("time")),
+                event=Event(fields.pop("event")),
+                step=fields.pop("step", ""),
+                detail=fields,
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise JournalError(
+                f"line {len(entries) + 1} of the journal is damaged",
+                hint="keep the work directory for the vendor, remove it, and start again: the"
+                " source is as it was",
+            ) from error
+        if schema > SCHEMA or entry.number != len(entries) + 1:
+            raise JournalError(
+                f"line {len(entries) + 1} of the journal has schema {schema}, number"
+                f" {entry.number}: it was written by a newer release, or lines are missing",
+                hint="continue with the release that began it, or remove the work directory and"
+                " start again: the source is as it was",
+            )
+        entries.append(entry)
+    return tuple(entries), whole
+
+
+def read(path: Path) -> tuple[Entry, ...]:
+    """Return the entries of a journal; none if there is no file."""
+    with files.named_errors(path, "read"):
+        return decode(path.read_bytes())[0] if path.exists() else ()
+
+
+class Journal:
+    """A journal that is being written."""
+
+    def __init__(self, path: Path, effects: Effects, clock: Callable[[], float]) -> None:
+        """Open the journal, cutting off a torn last line."""
+        self._path = path
+        self._effects = effects
+        self._clock = clock
+        content = b""
+        if path.exists():
+            with files.named_errors(path, "read"):
+                content = path.read_bytes()
+        entries, whole = decode(content)
+        self._entries = list(entries)
+        if whole < len(content):
+            files.truncate_file(path, whole, effects)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Return all lines so far."""
+        return tuple(self._entries)
+
+    def write(self, event: Event, step: str = "", **detail: Any) -> None:
+        """Append one line durably."""
+        entry = Entry(len(self._entries) + 1, self._clock(), event, step, detail)
+        fields = {
+            "schema": SCHEMA,
+            "number": entry.number,
+            "time": entry.time_s,
+            "event": event.value,
+            "step": step,
+        }
+        line = json.dumps(fields | detail, ensure_ascii=False, sort_keys=False)
+        files.append_line(self._path, line.encode(), self._effects)
+        self._entries.append(entry)
+
+    def result_of(self, step: str) -> Mapping[str, Any] | None:
+        """Return what a step handed on when it was done, or None if it is not done."""
+        return result_of(self._entries, step)
+
+    def first(self, event: Event) -> Entry | None:
+        """Return the first line of a kind."""
+        return next((entry for entry in self._entries if entry.event is event), None)
+
+
+def result_of(entries: "list[Entry] | tuple[Entry, ...]", step: str) -> Mapping[str, Any] | None:
+    """Return what a step handed on when it was last done; begun again counts as not done."""
+    for entry in reversed(entries):
+        if entry.step == step and entry.event is Event.DONE:
+            result: Mapping[str, Any] = entry.detail["result"]
+            return result
+        if entry.step == step and entry.event is Event.BEGUN:
+            return None
+    return None

@@ -1,0 +1,351 @@
+"""Run a PostgreSQL server on a Unix socket that only we can reach.
+
+No TCP, an unprivileged user, a session of its own (a signal to our process group takes no server
+with it), no autovacuum, no logical replication, modest memory (a 32-bit address space is 4 GB).
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from applianceforge.migrate.postgres.session import PORT, Session, open_session
+from applianceforge.migrate.tree import ProgramTree
+from applianceforge.model.errors import (
+    AccessDeniedError,
+    DamagedClusterError,
+    DiskFullError,
+    ForeignClusterError,
+    ForgeError,
+    LoginRefusedError,
+    ServerFailedError,
+    ServerRunningError,
+    SettingsError,
+)
+from applianceforge.system import files, programs
+from applianceforge.system.effects import Effects
+from applianceforge.system.programs import Process, User
+
+_HBA = "local all all trust\n"
+_START_PATIENCE_S = 3600.0
+_STOP_PATIENCE_S = 300.0
+_POLL_S = 0.02
+_LOG_LINES = 15
+
+_ALWAYS = {
+    "listen_addresses": "",
+    "port": str(PORT),
+    "unix_socket_permissions": "0700",
+    "unix_socket_group": "",
+    "external_pid_file": "",
+    "autovacuum": "off",
+    "max_logical_replication_workers": "0",
+    "archive_mode": "off",
+    "logging_collector": "off",
+    "log_destination": "stderr",
+    "log_min_messages": "warning",
+    "log_statement": "none",
+    "ssl": "off",
+    "bonjour": "off",
+    "jit": "off",
+    "shared_buffers": "128MB",
+    "max_connections": "40",
+    "superuser_reserved_connections": "3",
+    "synchronize_seqscans": "off",
+    "max_parallel_workers_per_gather": "0",
+}
+
+
+@dataclass(frozen=True)
+class ServerSetup:
+    """What a server needs to run.
+
+    Attributes:
+        side: "source" or "target", for names and messages.
+        tree: Whose programs.
+        major: The major version.
+        data: The data directory.
+        sockets: The private directory of its socket.
+        log: Its log file, 0600.
+        superuser: The role that we connect as.
+        options: Settings besides those that every server of ours gets.
+        config_file: Its postgresql.conf where that is not in the data directory.
+        hba_file: Who may connect, in place of our own.
+        passfile: See `open_session`.
+    """
+
+    side: str
+    tree: ProgramTree
+    major: int
+    data: Path
+    sockets: Path
+    log: Path
+    superuser: str
+    options: tuple[tuple[str, str], ...] = ()
+    config_file: Path | None = None
+    hba_file: Path | None = None
+    passfile: Path | None = None
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs."""
+
+    setup: ServerSetup
+    pid: int
+    effects: Effects
+
+    def session(self, database: str, *, encoding: str = "UTF8") -> AbstractContextManager[Session]:
+        """Connect to one of its databases; see `open_session`."""
+        return open_session(
+            self.setup.sockets,
+            self.effects,
+            database=database,
+            superuser=self.setup.superuser,
+            passfile=self.setup.passfile,
+            encoding=encoding,
+        )
+
+    @property
+    def environment(self) -> tuple[tuple[str, str], ...]:
+        """Return the variables by which libpq's programs find the server; none is a secret."""
+        found = [
+            ("PGHOST", str(self.setup.sockets)),
+            ("PGPORT", str(PORT)),
+            ("PGUSER", self.setup.superuser),
+            ("PGOPTIONS", "-c synchronize_seqscans=off -c statement_timeout=0"),
+        ]
+        if self.setup.passfile is not None:
+            found.append(("PGPASSFILE", str(self.setup.passfile)))
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """What postmaster.pid says of a server that is alive."""
+
+    pid: int
+    sockets: str
+
+
+def find_running(data: Path) -> RunningServer | None:
+    """Return the living server of a data directory, or None.
+
+    Source: PostgreSQL 15, src/include/utils/pidfile.h: pid, data directory, start time, port,
+    socket directory, one a line.
+    """
+    pid_file = data / "postmaster.pid"
+    try:
+        with files.named_errors(pid_file, "read"):
+            lines = pid_file.read_text(errors="replace").splitlines() if pid_file.exists() else []
+    except SettingsError:
+        return None  # It vanished between the look and the read.
+    if not lines or not lines[0].strip().isdecimal():
+        return None
+    pid = int(lines[0])
+    if not _is_postgres(pid):
+        return None
+    return RunningServer(pid, lines[4] if len(lines) > 4 else "")
+
+
+def _is_postgres(pid: int) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z" and any(b"postgres" in word or b"postmaster" in word for word in words)
+
+
+def clear_the_way(setup: ServerSetup) -> None:
+    """Make sure that no server runs on the data directory: one that a killed run left is stopped.
+
+    Raises:
+        ServerRunningError: A server that is not ours runs there.
+    """
+    running = find_running(setup.data)
+    if running is None:
+        return
+    if running.sockets != str(setup.sockets):
+        raise ServerRunningError(
+            f"a PostgreSQL server (process {running.pid}) runs on {setup.data}",
+            hint="stop it cleanly first: `systemctl stop postgresql`, or `pg_ctl stop -D"
+            f" {setup.data} -m fast`; do not remove postmaster.pid by hand",
+        )
+    _stop_pid(running.pid, signal.SIGINT)
+
+
+def _stop_pid(pid: int, request: signal.Signals) -> None:
+    deadline = time.monotonic() + _STOP_PATIENCE_S
+    try:
+        os.kill(pid, request)
+        while _is_postgres(pid):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGQUIT)
+                deadline += _STOP_PATIENCE_S
+            time.sleep(_POLL_S)
+    except ProcessLookupError:
+        return
+
+
+@contextmanager
+def running(setup: ServerSetup, effects: Effects) -> Iterator[Server]:
+    """Start a server, wait until it answers, and stop it cleanly at the end of the block.
+
+    Raises:
+        ServerRunningError: Another server runs on the data directory.
+        ServerFailedError: It does not start.
+        ForeignClusterError: The data directory is of another architecture or version.
+        DamagedClusterError: The data directory is damaged.
+        LoginRefusedError: It started but does not let us in.
+        AccessDeniedError: Permission denied.
+        DiskFullError: No space is left.
+    """
+    clear_the_way(setup)
+    with files.named_errors(setup.data, "read"):
+        status = setup.data.stat()
+    if status.st_uid == 0:
+        raise AccessDeniedError(
+            f"{setup.data} belongs to root, and PostgreSQL does not run as root",
+            hint=f"give it to the user who shall run the server: `chown -R postgres {setup.data}`",
+        )
+    owner = User(status.st_uid, status.st_gid)
+    if os.geteuid() not in (0, owner.uid):
+        raise AccessDeniedError(
+            f"{setup.data} belongs to user {owner.uid}, and we are user {os.geteuid()}",
+            hint="run as root, or as the user who owns it",
+        )
+    process = _start(setup, owner, effects)
+    try:
+        _wait_until_it_answers(setup, process, effects)
+        yield Server(setup, process.pid, effects)
+    finally:
+        _stop(process)
+
+
+def _start(setup: ServerSetup, owner: User, effects: Effects) -> Process:
+    files.make_directory(setup.sockets, effects)
+    files.change_owner(setup.sockets, owner.uid, owner.gid)
+    hba = setup.sockets / "pg_hba.conf"
+    if setup.hba_file is None:
+        files.write_file(hba, _HBA.encode(), effects)
+        files.change_owner(hba, owner.uid, owner.gid)
+    else:
+        hba = setup.hba_file
+    options = _ALWAYS | dict(setup.options)
+    options |= {"unix_socket_directories": str(setup.sockets), "hba_file": str(hba)}
+    config = setup.config_file
+    if config is None and not (setup.data / "postgresql.conf").exists():
+        # Debian keeps it in /etc: without one the server does not start at all.
+        config = setup.sockets / "postgresql.conf"
+        files.write_file(config, b"", effects)
+        files.change_owner(config, owner.uid, owner.gid)
+    if config is not None:
+        options["config_file"] = str(config)
+        options["data_directory"] = str(setup.data)
+    words = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
+    command = setup.tree.command(
+        setup.tree.postgres_program(setup.major, "postgres"),
+        *("-D", str(setup.data)),
+        *words,
+        user=owner,
+    )
+    files.make_directory(setup.log.parent, effects)
+    log_start = f"--- {command}\n".encode()
+    files.append_line(setup.log, log_start.rstrip(), effects)
+    return programs.start(command, effects, output=Path(os.devnull), errors=setup.log)
+
+
+def _wait_until_it_answers(setup: ServerSetup, process: Process, effects: Effects) -> None:
+    deadline = time.monotonic() + _START_PATIENCE_S
+    while True:
+        if process.poll() is not None:
+            raise _why_it_failed(setup)
+        if (setup.sockets / f".s.PGSQL.{PORT}").exists():
+            try:
+                with open_session(
+                    setup.sockets,
+                    effects,
+                    database="template1",
+                    superuser=setup.superuser,
+                    passfile=setup.passfile,
+                ):
+                    return
+            except LoginRefusedError:
+                raise
+            except ServerFailedError:
+                # Recovery after a crash answers "starting up" for as long as it takes.
+                if time.monotonic() > deadline:
+                    raise
+        time.sleep(_POLL_S)
+
+
+def _stop(process: Process) -> None:
+    """Stop cleanly: a fast shutdown, which ends sessions and writes a checkpoint."""
+    request = signal.SIGINT
+    while process.poll() is None:
+        try:
+            process.send_signal(request)
+            if not programs.wait(process, timeout_s=_STOP_PATIENCE_S):
+                request = signal.SIGQUIT
+        except KeyboardInterrupt:
+            continue  # A second Ctrl-C: the shutdown goes on, it is the safe and quick way.
+
+
+def _why_it_failed(setup: ServerSetup) -> ForgeError:
+    """Read the end of the log and say what it means."""
+    lines = setup.log.read_text(errors="replace").splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("--- ")]
+    lines = lines[starts[-1] + 1 :] if starts else lines
+    evidence = tuple(lines[-_LOG_LINES:])
+    text = "\n".join(lines)
+    fatal = next((line for line in lines if "FATAL" in line or "PANIC" in line), "")
+    said = fatal.partition("FATAL:")[2].strip() or fatal or (lines[-1] if lines else "nothing")
+    what = f"the {setup.side} server does not start on {setup.data}: {said}"
+    if "incorrect checksum in control file" in text:
+        return ForeignClusterError(
+            what,
+            hint="this looks like damage and mostly is not: a server of another architecture reads"
+            " the control file at other offsets. Look with `applianceforge cluster info"
+            f" {setup.data}` and name the program tree of its own architecture. Never run"
+            " pg_resetwal: it would overwrite a sound control file with guesses and lose data",
+            evidence=evidence,
+        )
+    if "incompatible with server" in text:
+        return ForeignClusterError(
+            what,
+            hint="name the program tree of the architecture and major version that wrote it;"
+            f" `applianceforge cluster info {setup.data}` says which",
+            evidence=evidence,
+        )
+    if "No space left on device" in text:
+        return DiskFullError(
+            what, hint="make room on that file system, then run again", evidence=evidence
+        )
+    if "ermission denied" in text or "invalid permissions" in text or "wrong ownership" in text:
+        return AccessDeniedError(
+            what,
+            hint="the data directory must belong to the server's user with mode 0700 or 0750, and"
+            " every directory above it must let that user pass",
+            evidence=evidence,
+        )
+    if any(
+        one in text
+        for one in (
+            "could not locate a valid checkpoint",
+            "PANIC",
+            "invalid page",
+            "could not open",
+        )
+    ):
+        return DamagedClusterError(
+            what,
+            hint="restore the data directory from its backup, or repair it with its own server"
+            " first; nothing was changed. Do not run pg_resetwal before you have a copy: it throws"
+            " away what the log still holds",
+            evidence=evidence,
+        )
+    return ServerFailedError(what, hint=f"the whole log is {setup.log}", evidence=evidence)
