@@ -1,0 +1,1 @@
+"""RRDtool's databases: native files of every architecture, and the XML of dump and restore."""
