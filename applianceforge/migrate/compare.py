@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from applianceforge.migrate.inventory import (
     ClusterInventory,
@@ -58,7 +59,7 @@ def compare(source: ClusterInventory, target: ClusterInventory) -> tuple[Differe
 
 
 def _presence(
-    what: str, left: Mapping[object, object], right: Mapping[object, object]
+    what: str, left: Mapping[Any, object], right: Mapping[Any, object]
 ) -> Iterable[Difference]:
     for key in sorted(left.keys() - right.keys(), key=str):
         yield Difference(f"{what} {key}", "is missing on the target")

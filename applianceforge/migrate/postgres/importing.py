@@ -1,0 +1,333 @@
+"""The target's part: make a cluster under a staging name, load it, prove it, publish it."""
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from applianceforge.migrate import inventory
+from applianceforge.migrate.compare import Difference, Weight, compare
+from applianceforge.migrate.engine import Phase, Step, StepResult
+from applianceforge.migrate.inventory import ClusterInventory
+from applianceforge.migrate.postgres import configuration, ddl
+from applianceforge.migrate.postgres.census import Census
+from applianceforge.migrate.postgres.dump import Dumper
+from applianceforge.migrate.postgres.exporting import DATABASES, GLOBALS, directory_name
+from applianceforge.migrate.postgres.server import Server, ServerSetup, clear_the_way, running
+from applianceforge.migrate.workspace import staging
+from applianceforge.model.errors import NotProvedError
+from applianceforge.system import files, meter, programs
+from applianceforge.system.effects import Effects
+from applianceforge.system.programs import Command, User
+from applianceforge.system.progress import Counter
+
+# A load writes hardly any WAL with wal_level=minimal; what it does write is kept small.
+LOADING = (
+    ("wal_level", "minimal"),
+    ("max_wal_senders", "0"),
+    ("max_wal_size", "128MB"),
+    ("min_wal_size", "32MB"),
+    ("checkpoint_timeout", "1h"),
+    ("synchronous_commit", "off"),
+    ("maintenance_work_mem", "256MB"),
+    ("max_parallel_maintenance_workers", "0"),
+)
+
+
+@dataclass(frozen=True)
+class Template:
+    """What initdb must be told so that the new cluster is made as the old one was."""
+
+    superuser: str
+    encoding: str
+    collate: str
+    ctype: str
+    provider: str
+    icu_locale: str
+    checksums: bool
+
+
+@dataclass(frozen=True)
+class DatabasePart:
+    """A database to load: its name, and about how much it will take."""
+
+    name: str
+    predicted_bytes: int
+
+
+@dataclass
+class ImportPostgres:
+    """Steps that make the target cluster from an archive's files.
+
+    Attributes:
+        setup: How to run its server; `data` is the staging directory.
+        final: The data directory's final name.
+        template: What to tell initdb.
+        databases: What to load.
+        dumper: The target's programs.
+        archive: Where the dumps are.
+        expected: The file with the inventory of the source.
+        inventories: Where `target.json` goes.
+        tablespaces: For each tablespace its new directory.
+        old_data: The source's data directory, for its configuration files, if it is here.
+        user: Who owns the new data directory; None is ourselves.
+        consume: Remove each dump when it is loaded.
+    """
+
+    setup: ServerSetup
+    final: Path
+    template: Template
+    databases: tuple[DatabasePart, ...]
+    dumper: Dumper
+    archive: Path
+    expected: Path
+    inventories: Path
+    tablespaces: dict[str, str]
+    old_data: Path | None
+    user: User | None
+    jobs: int
+    consume: bool
+    effects: Effects
+    _stack: ExitStack = field(default_factory=ExitStack, repr=False)
+    _server: Server | None = None
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return create, load, finish, verify and publish."""
+        loads: list[Step] = []
+        for one in self.databases:
+            title = f"load the database {one.name}"
+            loads.append(
+                Step(f"postgres.load:{one.name}", title, Phase.IMPORT, one.predicted_bytes)
+            )
+            if self.consume:
+                title = f"remove the dump of {one.name}"
+                loads.append(Step(f"postgres.discard:{one.name}", title, Phase.IMPORT))
+        size = sum(one.predicted_bytes for one in self.databases)
+        return (
+            Step("postgres.create", "make the new cluster", Phase.IMPORT),
+            *loads,
+            Step("postgres.finish", "gather statistics for the planner", Phase.IMPORT),
+            Step("postgres.verify", "prove the clusters equal", Phase.VERIFY, size),
+            Step("postgres.publish", "give the new cluster its name", Phase.PUBLISH),
+        )
+
+    def apply(self, step: Step, counter: Counter) -> StepResult:
+        """Do one of the steps."""
+        kind, _, database = step.key.partition(":")
+        if kind == "postgres.create":
+            return self._create()
+        if kind == "postgres.load":
+            return self._load(database, counter)
+        if kind == "postgres.discard":
+            files.remove_tree(self._dump_of(database), self.effects)
+            return StepResult("removed")
+        if kind == "postgres.finish":
+            return self._finish()
+        if kind == "postgres.verify":
+            return self._verify(counter)
+        return self._publish()
+
+    def close(self) -> None:
+        """Stop the target server."""
+        self._server = None
+        self._stack.close()
+
+    @property
+    def server(self) -> Server:
+        """Return the target server; it is started when it is first needed."""
+        if self._server is None:
+            self._server = self._stack.enter_context(running(self.setup, self.effects))
+        return self._server
+
+    def _dump_of(self, database: str) -> Path:
+        return self.archive / DATABASES / directory_name(database)
+
+    def _create(self) -> StepResult:
+        data = self.setup.data
+        clear_the_way(self.setup)
+        files.remove_tree(data, self.effects)
+        for space in self.tablespaces.values():
+            # What an earlier try of ours left: initdb's cluster alone makes such names there.
+            for left in Path(space).glob(f"PG_{self.dumper.major}_*"):
+                files.remove_tree(left, self.effects)
+            self._own(Path(space))
+        files.make_directory(data.parent, self.effects, mode=0o755)
+        files.make_directory(data, self.effects)
+        self._own(data)
+        programs.run(self._initdb(data), self.effects)
+        self._load_globals()
+        files.sync_tree(data, self.effects)
+        return StepResult(f"encoding {self.template.encoding}, locale {self.template.collate}")
+
+    def _own(self, path: Path) -> None:
+        if self.user is not None:
+            files.change_owner(path, self.user.uid, self.user.gid)
+
+    def _initdb(self, data: Path) -> Command:
+        template = self.template
+        words = [
+            f"--pgdata={data}",
+            f"--username={template.superuser}",
+            f"--encoding={template.encoding}",
+            f"--lc-collate={template.collate}",
+            f"--lc-ctype={template.ctype}",
+            *("--auth-local=peer", "--auth-host=scram-sha-256", "--no-sync", "--no-instructions"),
+        ]
+        if template.provider == "i":
+            words += ["--locale-provider=icu", f"--icu-locale={template.icu_locale}"]
+        if template.checksums:
+            words.append("--data-checksums")
+        return self.dumper.launchers.command("initdb", *words, user=self.user)
+
+    def _load_globals(self) -> None:
+        path = self.archive / GLOBALS
+        with files.named_errors(path, "read"):
+            text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        loadable = ddl.loadable_globals(
+            text, existing_roles={self.template.superuser}, tablespaces=self.tablespaces
+        )
+        script = self.inventories / "globals-to-load.sql"
+        files.make_directory(self.inventories, self.effects)
+        content = loadable.encode("utf-8", errors="surrogateescape")
+        files.write_file(script, content, self.effects)
+        self._run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "template1", stdin=script)
+        files.remove_tree(script, self.effects)
+        names = {one.name for one in self.databases}
+        if "postgres" not in names:
+            with self.server.session("template1") as session:
+                session.execute("DROP DATABASE IF EXISTS postgres")
+
+    def _run(self, name: str, *arguments: str, stdin: Path | None = None) -> None:
+        program = self.dumper.tree.postgres_program(self.dumper.major, name)
+        command = self.dumper.tree.command(program, *arguments, environment=self.server.environment)
+        programs.run(command, self.effects, stdin=stdin)
+
+    def _load(self, database: str, counter: Counter) -> StepResult:
+        dump = self._dump_of(database)
+        # A database cannot be made anew through a connection to itself.
+        other = "postgres" if database == "template1" else "template1"
+        base = self.setup.data / "base"
+        before = files.used_bytes(base)
+        with meter.watching(
+            [base], lambda size: counter.reach(done_bytes=max(0, size - before), item=database)
+        ):
+            self._run(
+                "pg_restore",
+                *("--create", "--clean", "--if-exists", "--exit-on-error"),
+                *(f"--jobs={self.jobs}", f"--dbname={other}", str(dump)),
+            )
+            with self.server.session(database) as session:
+                session.execute("CHECKPOINT")
+        return StepResult(f"{counter.done_bytes} bytes on disk")
+
+    def _finish(self) -> StepResult:
+        for one in self.databases:
+            with self.server.session(one.name) as session:
+                session.execute("ANALYZE")
+        known = configuration.known_settings(self.server)
+        carried: tuple[str, ...] = ()
+        if self.old_data is not None:
+            carried = configuration.carry_over(
+                self.old_data, self.setup.data, known, self.user, self.effects
+            )
+        with self.server.session("template1") as session:
+            session.execute("CHECKPOINT")
+        return StepResult("; ".join(("statistics gathered", *carried)))
+
+    def _verify(self, counter: Counter) -> StepResult:
+        with files.named_errors(self.expected, "read"):
+            expected = inventory.decode(self.expected.read_bytes())
+        found = self.take_inventory(counter)
+        files.write_file(self.inventories / "target.json", inventory.encode(found), self.effects)
+        return prove(expected, found)
+
+    def take_inventory(self, counter: Counter) -> ClusterInventory:
+        """Return what the target cluster holds now."""
+        with self.server.session("template1") as session:
+            names = session.rows(
+                "SELECT datname::text FROM pg_database WHERE datname <> 'template0'"
+            )
+        architecture = self.setup.tree.architecture(self._postgres)
+        width = architecture.width if architecture else 0
+        census = Census(self.server, self.dumper, width, self.jobs, counter)
+        return census.take([row[0] for row in names])
+
+    @property
+    def _postgres(self) -> str:
+        return self.setup.tree.postgres_program(self.setup.major, "postgres")
+
+    def _publish(self) -> StepResult:
+        self.close()
+        data = self.setup.data
+        if data.exists():
+            files.sync_tree(data, self.effects)
+            for space in self.tablespaces.values():
+                files.sync_tree(Path(space), self.effects)
+            files.rename(data, self.final, self.effects)
+        return StepResult(str(self.final))
+
+
+def prove(expected: ClusterInventory, found: ClusterInventory) -> StepResult:
+    """Compare two inventories.
+
+    Raises:
+        NotProvedError: They differ; the evidence names each difference.
+    """
+    differences = compare(expected, found)
+    fatal = [one for one in differences if one.weight is Weight.FATAL]
+    if fatal:
+        raise differ("the clusters", fatal)
+    told = [str(one) for one in differences]
+    proofs = {
+        "databases": len(expected.databases),
+        "tables": sum(len(one.tables) for one in expected.databases),
+        "rows": expected.rows,
+        "sequences": sum(len(one.sequences) for one in expected.databases),
+        "large_objects": sum(len(one.large_objects) for one in expected.databases),
+        "schema_objects": sum(len(one.schema) for one in expected.databases),
+        "globals": len(expected.globals),
+        "recomputed": sum(len(one.recomputed) for one in expected.databases),
+        "as_text": sum(len(t.as_text) for one in expected.databases for t in one.tables),
+    }
+    return StepResult(
+        f"{proofs['rows']} rows in {proofs['tables']} tables equal",
+        {"proved": proofs, "told": told},
+    )
+
+
+def differ(what: str, differences: list[Difference] | tuple[Difference, ...]) -> NotProvedError:
+    """Return the error for sides that are not equal."""
+    lines = tuple(str(one) for one in differences)
+    more = f", and {len(lines) - 1} more" if len(lines) > 1 else ""
+    return NotProvedError(
+        f"{what} are not equal: {lines[0]}{more}",
+        hint="the new data keeps its staging name and is not used; the source is as it was. Keep"
+        " the work directory for the vendor",
+        evidence=lines,
+    )
+
+
+def target_user(final: Path, old_data: Path | None) -> User | None:
+    """Return who shall own the new data: whoever owned the old, or None for ourselves.
+
+    Only root can give files away; without an old data directory the parent's owner decides.
+    """
+    if os.geteuid() != 0:
+        return None
+    model = old_data if old_data is not None else final.parent
+    status = model.stat()
+    return User(status.st_uid, status.st_gid)
+
+
+def staging_setup(setup: ServerSetup) -> ServerSetup:
+    """Return the setup of the server that works on the staging name."""
+    return ServerSetup(
+        side=setup.side,
+        tree=setup.tree,
+        major=setup.major,
+        data=staging(setup.data),
+        sockets=setup.sockets,
+        log=setup.log,
+        superuser=setup.superuser,
+        options=LOADING,
+    )
