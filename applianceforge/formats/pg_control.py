@@ -18,8 +18,8 @@ A server of the other width reads the CRC at its own offset, finds something els
 here at the offset of the architecture that wrote the file.
 
 Source: PostgreSQL src/include/catalog/pg_control.h and catversion.h, src/include/utils/pg_crc.h,
-src/include/access/xlogdefs.h (9.2's two-word location), releases 9.2 to 9.6, 15, 17, 18 read,
-the others by the members that they added or dropped.
+src/include/access/xlogdefs.h (9.2's two-word location), releases 9.2 to 18, some of them as
+pgBackRest collects them in src/postgres/interface.
 """
 
 import struct
