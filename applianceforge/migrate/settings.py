@@ -14,8 +14,8 @@ from typing import Any, get_args, get_type_hints
 from applianceforge.model.errors import SettingsError
 
 SCHEMA = 1
-# A Unix socket's path has 107 bytes; ours is WORK/run/source/.s.PGSQL.5432.
-LONGEST_WORK_BYTES = 107 - len("/run/source/.s.PGSQL.5432")
+# A Unix socket's path has 107 bytes; ours is at longest WORK/import/source/.s.PGSQL.5432.
+LONGEST_WORK_BYTES = 107 - len("/import/source/.s.PGSQL.5432")
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ class SourceRrdSettings:
 
     Attributes:
         directory: All RRDs are below it.
-        patterns: Which files are RRDs, as globs relative to the directory.
+        patterns: Which files are RRDs: matched with the name, and with the path below.
         rrdcached_journal: The journal directory of rrdcached; it must have been flushed.
     """
 
     directory: Path
-    patterns: tuple[str, ...] = ("**/*.rrd",)
+    patterns: tuple[str, ...] = ("*.rrd",)
     rrdcached_journal: Path | None = None
 
 

@@ -22,6 +22,7 @@ _HEAD_BYTES = 4096
 _TRIPLETS = {Architecture.I386: "i386-linux-gnu", Architecture.AMD64: "x86_64-linux-gnu"}
 _LIBRARY_DIRECTORIES = ("lib/{}", "usr/lib/{}", "lib", "usr/lib")
 _POSTGRES_VERSIONS = Path("usr/lib/postgresql")
+_LOCALES = Path("usr/lib/locale")
 _BUILT_INTO_GLIBC = {"C.utf8", "C.UTF-8"}
 
 
@@ -123,13 +124,23 @@ class ProgramTree:
         if self.root == Path("/"):
             return ()
         variables = [("FONTCONFIG_SYSROOT", str(self.root)), ("FONTCONFIG_PATH", "/etc/fonts")]
-        locales = self.root / "usr/lib/locale"
         # LOCPATH hides the host's locale archive, so only a tree with locales of its own sets it.
-        if locales.is_dir() and any(
-            entry.is_dir() and entry.name not in _BUILT_INTO_GLIBC for entry in locales.iterdir()
-        ):
-            variables.append(("LOCPATH", str(locales)))
+        if self.has_own_locales:
+            variables.append(("LOCPATH", str(self.root / _LOCALES)))
         return tuple(variables)
+
+    @property
+    def has_own_locales(self) -> bool:
+        """Tell whether the tree's programs use the tree's locales, and not this system's."""
+        locales = self.root / _LOCALES
+        return (
+            self.root != Path("/")
+            and locales.is_dir()
+            and any(
+                entry.is_dir() and entry.name not in _BUILT_INTO_GLIBC
+                for entry in locales.iterdir()
+            )
+        )
 
     def launchers(self, major: int, directory: Path, effects: Effects) -> "Launchers":
         """Make the directory from which initdb and pg_dumpall find their companions.

@@ -1,4 +1,4 @@
-"""Where a run keeps what: the names below the work directory and beside the targets."""
+"""Where an operation keeps what: the names below the work directory and beside the targets."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,18 +6,30 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Workspace:
-    """The paths of one work directory.
+    """The paths of one operation in a work directory.
 
     Attributes:
-        root: The work directory (0711: servers, which run as their own user, pass through it).
+        work: The work directory (0711: servers, which run as their own user, pass through it).
+        operation: "run", "export", "import" or "verify"; each has a directory of its own.
     """
 
-    root: Path
+    work: Path
+    operation: str
+
+    @property
+    def root(self) -> Path:
+        """Return the operation's own directory."""
+        return self.work / self.operation
 
     @property
     def lock(self) -> Path:
-        """Return the file whose lock makes a run the only one."""
-        return self.root / "lock"
+        """Return the file whose lock makes an operation the only one."""
+        return self.work / "lock"
+
+    @property
+    def status(self) -> Path:
+        """Return what `migrate status` reads."""
+        return self.work / "status.json"
 
     @property
     def journal(self) -> Path:
@@ -25,18 +37,13 @@ class Workspace:
         return self.root / "journal.jsonl"
 
     @property
-    def status(self) -> Path:
-        """Return what `migrate status` reads."""
-        return self.root / "status.json"
-
-    @property
     def outcome(self) -> Path:
-        """Return the result of a finished run, as JSON."""
+        """Return the result of a finished operation, as JSON."""
         return self.root / "outcome.json"
 
     @property
     def report(self) -> Path:
-        """Return the result of a finished run, as one HTML page."""
+        """Return the result of a finished operation, as one HTML page."""
         return self.root / "report.html"
 
     @property
@@ -49,14 +56,13 @@ class Workspace:
         """Return the directory of the inventories of both sides."""
         return self.root / "inventories"
 
-    @property
-    def logs(self) -> Path:
-        """Return the directory of what programs said."""
-        return self.root / "logs"
+    def log(self, side: str) -> Path:
+        """Return the log of a server."""
+        return self.root / "logs" / f"{side}.log"
 
     def sockets(self, side: str) -> Path:
-        """Return the private directory of a server's socket and pipes; `side` names the server."""
-        return self.root / "run" / side
+        """Return the private directory of a server's socket and pipes."""
+        return self.root / side
 
     def launchers(self, side: str) -> Path:
         """Return the directory of a tree's launchers."""

@@ -14,7 +14,6 @@ from applianceforge.migrate.postgres.census import Census
 from applianceforge.migrate.postgres.dump import Dumper
 from applianceforge.migrate.postgres.exporting import DATABASES, GLOBALS, directory_name
 from applianceforge.migrate.postgres.server import Server, ServerSetup, clear_the_way, running
-from applianceforge.migrate.workspace import staging
 from applianceforge.model.errors import NotProvedError
 from applianceforge.system import files, meter, programs
 from applianceforge.system.effects import Effects
@@ -317,17 +316,3 @@ def target_user(final: Path, old_data: Path | None) -> User | None:
     model = old_data if old_data is not None else final.parent
     status = model.stat()
     return User(status.st_uid, status.st_gid)
-
-
-def staging_setup(setup: ServerSetup) -> ServerSetup:
-    """Return the setup of the server that works on the staging name."""
-    return ServerSetup(
-        side=setup.side,
-        tree=setup.tree,
-        major=setup.major,
-        data=staging(setup.data),
-        sockets=setup.sockets,
-        log=setup.log,
-        superuser=setup.superuser,
-        options=LOADING,
-    )

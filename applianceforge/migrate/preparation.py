@@ -1,0 +1,347 @@
+"""Gather, check and plan: everything that comes before the first byte is written."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from applianceforge.cpuid.probe import long_mode_finding
+from applianceforge.migrate import space
+from applianceforge.migrate.engine import Step, Subject, ordered
+from applianceforge.migrate.outcome import SideOutcome
+from applianceforge.migrate.postgres import checks
+from applianceforge.migrate.postgres.dump import Dumper
+from applianceforge.migrate.postgres.exporting import ExportPostgres
+from applianceforge.migrate.postgres.facts import ClusterFacts
+from applianceforge.migrate.postgres.gathering import (
+    SourceCluster,
+    gather_source,
+    gather_target,
+    target_programs,
+)
+from applianceforge.migrate.postgres.importing import (
+    LOADING,
+    DatabasePart,
+    ImportPostgres,
+    Template,
+    target_user,
+)
+from applianceforge.migrate.postgres.server import ServerSetup
+from applianceforge.migrate.rrd.scan import Scan, scan
+from applianceforge.migrate.rrd.subject import ConvertRrds, examine
+from applianceforge.migrate.space import DatabaseSpace
+from applianceforge.migrate.surroundings import Surroundings
+from applianceforge.migrate.tree import ProgramTree
+from applianceforge.migrate.workspace import Workspace, staging
+from applianceforge.model.errors import InhibitedError
+from applianceforge.model.report import Finding, Remedy, Report, Severity
+from applianceforge.system import files
+
+RESOURCES_STATUS = 23
+
+
+@dataclass(frozen=True)
+class Source:
+    """All that was gathered of the source."""
+
+    cluster: SourceCluster | None
+    dumper: Dumper | None
+    rrds: Scan | None
+    report: Report
+
+    @property
+    def databases(self) -> tuple[DatabaseSpace, ...]:
+        """Return what the prediction of space needs of the databases."""
+        if self.cluster is None:
+            return ()
+        return tuple(
+            DatabaseSpace(one.size_bytes, one.text_bytes, one.large_object_bytes)
+            for one in self.cluster.facts.databases
+        )
+
+    @property
+    def rrd_bytes(self) -> int:
+        """Return the size of all RRDs."""
+        return self.rrds.size_bytes if self.rrds else 0
+
+    @property
+    def rrd_count(self) -> int:
+        """Return the number of RRDs."""
+        return len(self.rrds.files) if self.rrds else 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an operation will do.
+
+    Attributes:
+        report: What the checks found.
+        subjects: Who does the steps.
+        peak_bytes: The most space that it will take at any moment.
+        identity: Changes when the plan, the settings or the source are others.
+        source: The source in figures, as far as they are known before.
+    """
+
+    operation: str
+    report: Report
+    subjects: tuple[Subject, ...]
+    peak_bytes: int
+    identity: str
+    source: SideOutcome
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Return all steps in their order."""
+        return tuple(step for step, _ in ordered(self.subjects))
+
+
+def stop_if_inhibited(report: Report) -> None:
+    """Raise an error if the checks forbid to go on.
+
+    Raises:
+        InhibitedError: There are inhibitors; the least mendable gives the exit status.
+    """
+    inhibitors = report.inhibitors
+    if not inhibitors:
+        return
+    first = inhibitors[0]
+    more = f" (and {len(inhibitors) - 1} more)" if len(inhibitors) > 1 else ""
+    remedy = " ".join(
+        f"{one.text} {one.command}".strip() for finding in inhibitors for one in finding.remedies
+    )
+    evidence = tuple(line for one in inhibitors for line in (one.title, *one.evidence))
+    raise InhibitedError(
+        f"{first.title}{more}: {first.summary}",
+        status=report.exit_status,
+        hint=remedy,
+        evidence=evidence,
+    )
+
+
+def gather(around: Surroundings, work: Workspace) -> Source:
+    """Look at the source and at the target's programs; nothing is written but work files.
+
+    Raises:
+        ForgeError: Something cannot even be looked at.
+    """
+    settings, effects = around.settings, around.effects
+    cluster = dumper = rrds = None
+    report = Report()
+    processor = long_mode_finding()
+    if processor is not None:
+        report += Report((processor,))
+    if settings.source.rrd is not None:
+        rrds = scan(settings.source.rrd.directory, settings.source.rrd.patterns)
+        report += examine(rrds, settings.work.jobs)
+    if settings.source.postgres is not None and settings.target.postgres is not None:
+        source_tree = ProgramTree(settings.source.tree)
+        cluster = gather_source(settings.source.postgres, source_tree, work, effects)
+        dumper = target_programs(
+            ProgramTree(settings.target.tree), settings.target.postgres.major, work, effects
+        )
+        target = gather_target(dumper, settings.target.postgres, effects)
+        report += checks.check(cluster.facts, target)
+    return Source(cluster, dumper, rrds, report)
+
+
+def plan_run(around: Surroundings, work: Workspace) -> Plan:
+    """Plan a whole migration on this machine."""
+    source = gather(around, work)
+    settings = around.settings
+    subjects: list[Subject] = []
+    if source.cluster is not None and source.dumper is not None:
+        subjects += [
+            export_subject(
+                around, work, source.cluster, source.dumper, work.archive, settings.work.compression
+            ),
+            _import_subject(around, work, source.cluster, source.dumper),
+        ]
+    if source.rrds is not None and settings.source.rrd and settings.target.rrd:
+        subjects.append(
+            ConvertRrds(
+                settings.source.rrd,
+                source.rrds,
+                settings.target.rrd.directory,
+                settings.work.jobs,
+                around.effects,
+            )
+        )
+    peak, _ = space.run_peak_bytes(source.databases, source.rrd_bytes, source.rrd_count)
+    return Plan(
+        operation="run",
+        report=source.report,
+        subjects=tuple(subjects),
+        peak_bytes=peak,
+        identity=identity("run", around, subjects, source),
+        source=source_side(source),
+    )
+
+
+def identity(operation: str, around: Surroundings, subjects: list[Subject], source: Source) -> str:
+    """Return a digest of what is to be done, from where to where."""
+    fields = {
+        "operation": operation,
+        "settings": json.loads(json.dumps(asdict(around.settings), default=str)),
+        "steps": [step.key for step, _ in ordered(subjects)],
+        "cluster": source.cluster.facts.control.system_identifier if source.cluster else 0,
+    }
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def export_subject(
+    around: Surroundings,
+    work: Workspace,
+    cluster: SourceCluster,
+    dumper: Dumper,
+    archive: Path,
+    compression: int,
+) -> ExportPostgres:
+    """Return the steps that read the source cluster."""
+    return ExportPostgres(
+        setup=cluster.setup,
+        facts=cluster.facts,
+        dumper=dumper,
+        archive=archive,
+        inventories=work.inventories,
+        jobs=around.settings.work.jobs,
+        compression=compression,
+        effects=around.effects,
+    )
+
+
+def template_of(facts: ClusterFacts) -> Template:
+    """Return what initdb must be told to make a cluster as this one was made."""
+    return Template(
+        superuser=facts.superuser,
+        encoding=facts.template.encoding,
+        collate=facts.template.collate,
+        ctype=facts.template.ctype,
+        provider=facts.template.provider,
+        icu_locale=facts.template.icu_locale,
+        checksums=facts.control.data_checksums > 0,
+    )
+
+
+def target_setup(work: Workspace, dumper: Dumper, data: Path, superuser: str) -> ServerSetup:
+    """Return how to run the target's server on a data directory."""
+    return ServerSetup(
+        side="target",
+        tree=dumper.tree,
+        major=dumper.major,
+        data=data,
+        sockets=work.sockets("target"),
+        log=work.log("target"),
+        superuser=superuser,
+        options=LOADING,
+    )
+
+
+def _import_subject(
+    around: Surroundings, work: Workspace, cluster: SourceCluster, dumper: Dumper
+) -> ImportPostgres:
+    target = around.settings.target.postgres
+    assert target is not None
+    facts = cluster.facts
+    return ImportPostgres(
+        setup=target_setup(work, dumper, staging(target.data), facts.superuser),
+        final=target.data,
+        template=template_of(facts),
+        databases=tuple(DatabasePart(one.name, one.size_bytes) for one in facts.databases),
+        dumper=dumper,
+        archive=work.archive,
+        expected=work.inventories / "source.json",
+        inventories=work.inventories,
+        tablespaces={name: str(path) for name, path in target.tablespaces.items()},
+        old_data=cluster.setup.data,
+        user=target_user(target.data, cluster.setup.data),
+        jobs=around.settings.work.jobs,
+        consume=True,
+        effects=around.effects,
+    )
+
+
+def check_targets(around: Surroundings) -> Report:
+    """Return findings about what is already where the new data shall appear."""
+    target = around.settings.target
+    names: list[Path] = []
+    if target.postgres is not None:
+        names.append(target.postgres.data)
+    if target.rrd is not None:
+        names.append(target.rrd.directory)
+    return Report(
+        tuple(
+            Finding(
+                "target.exists",
+                Severity.INHIBITOR,
+                f"{path} is already there",
+                "New data appears under this name only when it is proved; what is there is not"
+                " overwritten.",
+                remedies=(Remedy("Move it away, or name another place in the settings."),),
+            )
+            for path in names
+            if path.exists()
+        )
+    )
+
+
+def check_space(around: Surroundings, work: Workspace, plan: Plan) -> Report:
+    """Return a finding if there is too little space for the predicted peak."""
+    target = around.settings.target
+    places = [around.settings.work.directory]
+    used = files.used_bytes(work.root)
+    for path in (
+        target.postgres.data if target.postgres else None,
+        target.rrd.directory if target.rrd else None,
+    ):
+        if path is not None and plan.operation != "export":
+            places.append(path.parent)
+            used += files.used_bytes(staging(path))
+    needed = max(0, plan.peak_bytes - used)
+    free = min(map(files.free_bytes, places))
+    if needed <= free:
+        return Report()
+    return Report(
+        (
+            Finding(
+                "space.too-little",
+                Severity.INHIBITOR,
+                "There is too little space",
+                f"At its peak {_mib(plan.peak_bytes)} are needed, {_mib(used)} of which are already"
+                f" there; {_mib(free)} are free.",
+                evidence=tuple(
+                    f"{place}: {_mib(files.free_bytes(place))} free" for place in places
+                ),
+                remedies=(
+                    Remedy(
+                        f"Make {_mib(needed - free)} of room, or name a work directory on a file"
+                        " system that has it; dumps get smaller with work.compression = 1.",
+                    ),
+                ),
+                exit_status=RESOURCES_STATUS,
+            ),
+        )
+    )
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{-(-size_bytes // (1 << 20))} MiB"
+
+
+def source_side(source: Source) -> SideOutcome:
+    """Return the source in figures; rows and tables are counted later."""
+    cluster = source.cluster
+    return SideOutcome(
+        label="32-bit" if cluster is None or cluster.facts.control.width == 32 else "64-bit",
+        postgres_major=cluster.facts.major if cluster else 0,
+        width=cluster.facts.control.width if cluster else 0,
+        postgres_bytes=files.used_bytes(cluster.setup.data) if cluster else 0,
+        databases=len(cluster.facts.databases) if cluster else 0,
+        tables=0,
+        rows=0,
+        rrds=source.rrd_count,
+        rrd_bytes=source.rrd_bytes,
+    )
+
+
+Planner = Callable[[Surroundings, Workspace], Plan]
