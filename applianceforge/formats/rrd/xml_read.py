@@ -262,7 +262,7 @@ class _Reader:
         self.path = self.path.rpartition("/")[0]
 
     def _require(self, *tags: str) -> None:
-        """Refuse a part without these elements at once: empty ones would cost memory for nothing."""
+        """Refuse a part without these elements at once: empty ones cost memory for nothing."""
         for tag in tags:
             self.part.text(tag)
 

@@ -64,7 +64,7 @@ def _date(time_s: int) -> str:
     """Return a time as a dump's comments show it; nothing beyond the year 9999."""
     if not 0 <= time_s <= _LAST_DATE:
         return "-"
-    return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{datetime.fromtimestamp(time_s, UTC).isoformat(' ')[:19]} UTC"
 
 
 def _elements(univals: bytes, fields: Sequence[Field], indent: str) -> Iterator[str]:

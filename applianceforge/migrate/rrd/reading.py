@@ -66,6 +66,21 @@ class OpenRrd:
             yield self._little(memoryview(piece))
             at += len(piece)
 
+    def content(self) -> bytes:
+        """Return the whole file.
+
+        Raises:
+            RrdError: The file became shorter meanwhile.
+        """
+        parts = [self.first]
+        at = len(self.first)
+        while at < self.status.st_size:
+            parts.append(os.pread(self.handle, self.status.st_size - at, at))
+            if not parts[-1]:
+                raise RrdError(f"{named(self.path)} became shorter while it was read")
+            at += len(parts[-1])
+        return b"".join(parts)
+
     def _little(self, piece: memoryview) -> bytes | memoryview:
         return swapped(piece) if self.header.layout.big_endian else piece
 
