@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from applianceforge.imaging.roottree import Recipe
 from applianceforge.migrate.tree import ProgramTree
 from applianceforge.system.effects import Effects
-from tests.appliance import trees
+from tests.appliance import cluster, trees
+from tests.appliance.legacy import SMALL_BYTES, LegacyAppliance, legacy
 from tests.appliance.lines import Lines
 
 
@@ -44,3 +46,27 @@ def i386_tree_13(pytestconfig: pytest.Config) -> ProgramTree:
 @pytest.fixture(scope="session")
 def native_tree(pytestconfig: pytest.Config) -> ProgramTree:
     return _tree(trees.NATIVE, pytestconfig)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory for what servers work on: pytest's own is closed to all but us.
+
+    Its path is short, as a Unix socket's must be.
+    """
+    with cluster.short_directory() as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def legacy_small(pytestconfig: pytest.Config) -> LegacyAppliance:
+    """The appliance of 5 MB; shared, so a test starts or changes its own copy."""
+    with shown(pytestconfig) as lines:
+        return legacy(SMALL_BYTES, progress=lines)
+
+
+@pytest.fixture(scope="session")
+def legacy_small_13(pytestconfig: pytest.Config) -> LegacyAppliance:
+    """The same of Debian 11's PostgreSQL 13."""
+    with shown(pytestconfig) as lines:
+        return legacy(SMALL_BYTES, major=13, progress=lines)
