@@ -95,7 +95,8 @@ def decode_xml(pieces: Iterable[bytes], *, most_bytes: int) -> Rrd:
         RrdError: It is no such document, it does not describe a usable RRD, or it is too long.
     """
     reader = _Reader()
-    parser = expat.ParserCreate()
+    # Given an encoding, expat does not look up the one that the document names.
+    parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end
