@@ -125,7 +125,7 @@ class ClusterInventory:
 def encode(inventory: ClusterInventory) -> bytes:
     """Return the inventory as JSON."""
     fields = {"schema": SCHEMA} | asdict(inventory)
-    return json.dumps(fields, ensure_ascii=False, indent=1).encode()
+    return json.dumps(fields, ensure_ascii=True, indent=1).encode()
 
 
 def to_json(inventory: ClusterInventory) -> dict[str, Any]:

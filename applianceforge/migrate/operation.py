@@ -1,7 +1,7 @@
 """Carry out a plan with its lock, journal, status, space meter and outcome."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,7 +71,12 @@ def show_plan(around: Surroundings, planner: Planner, operation: str) -> Plan:
 
 
 def carry_out(
-    around: Surroundings, planner: Planner, operation: str, *, restart: bool = False
+    around: Surroundings,
+    planner: Planner,
+    operation: str,
+    *,
+    restart: bool = False,
+    publishes: bool = True,
 ) -> Outcome:
     """Plan and do an operation, or what is left of it.
 
@@ -80,6 +85,7 @@ def carry_out(
         planner: Makes the plan.
         operation: Its name.
         restart: Throw away what an earlier attempt did, and begin anew.
+        publishes: It makes new data, so nothing may be under the final names yet.
 
     Returns:
         What it has to show; also written to the work directory.
@@ -90,13 +96,13 @@ def carry_out(
     """
     with opened(around, operation) as work:
         if restart:
-            forget(around, work)
+            forget(around, work, _stagings(around) if publishes else [])
         journal = Journal(work.journal, around.effects, around.clock)
         if journal.first(Event.PUBLISHED) is not None and work.outcome.exists():
             return outcome.decode(work.outcome.read_bytes())
         plan = planner(around, work)
         report = plan.report + _check_clock(journal, around)
-        if not journal.entries:
+        if not journal.entries and publishes:
             report += check_targets(around)
         report += check_space(around, work, plan)
         stop_if_inhibited(report)
@@ -113,20 +119,20 @@ def carry_out(
         return result
 
 
-def forget(around: Surroundings, work: Workspace) -> None:
+def forget(around: Surroundings, work: Workspace, stagings: Sequence[Path]) -> None:
     """Remove what an unfinished operation made: its work and its staging names.
 
     Raises:
-        JournalError: It is finished; there is nothing unfinished to throw away.
+        JournalError: It is finished and new data was published; there is nothing to throw away.
     """
     journal = Journal(work.journal, around.effects, around.clock)
-    if journal.first(Event.PUBLISHED) is not None:
+    if stagings and journal.first(Event.PUBLISHED) is not None:
         raise JournalError(
             "this migration is finished and published",
             hint="remove the old data with `applianceforge migrate clean`; for another migration"
             " name another work directory",
         )
-    for path in _stagings(around):
+    for path in stagings:
         files.remove_tree(path, around.effects)
     for path in sorted(work.root.iterdir()):
         files.remove_tree(path, around.effects)

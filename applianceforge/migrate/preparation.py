@@ -28,8 +28,9 @@ from applianceforge.migrate.postgres.importing import (
     target_user,
 )
 from applianceforge.migrate.postgres.server import ServerSetup
+from applianceforge.migrate.rrd.checks import check_journal, inspect
 from applianceforge.migrate.rrd.scan import Scan, scan
-from applianceforge.migrate.rrd.subject import ConvertRrds, examine
+from applianceforge.migrate.rrd.subject import ConvertRrds
 from applianceforge.migrate.space import DatabaseSpace
 from applianceforge.migrate.surroundings import Surroundings
 from applianceforge.migrate.tree import ProgramTree
@@ -43,11 +44,16 @@ RESOURCES_STATUS = 23
 
 @dataclass(frozen=True)
 class Source:
-    """All that was gathered of the source."""
+    """All that was gathered of the source.
+
+    Attributes:
+        native_bytes: The size of all RRDs when they are converted.
+    """
 
     cluster: SourceCluster | None
     dumper: Dumper | None
     rrds: Scan | None
+    native_bytes: int
     report: Report
 
     @property
@@ -127,13 +133,18 @@ def gather(around: Surroundings, work: Workspace) -> Source:
     """
     settings, effects = around.settings, around.effects
     cluster = dumper = rrds = None
+    native_bytes = 0
     report = Report()
     processor = long_mode_finding()
     if processor is not None:
         report += Report((processor,))
     if settings.source.rrd is not None:
         rrds = scan(settings.source.rrd.directory, settings.source.rrd.patterns)
-        report += examine(rrds, settings.work.jobs)
+        inspection = inspect(rrds, jobs=settings.work.jobs)
+        native_bytes = inspection.native_bytes
+        report += Report((*rrds.findings, *inspection.findings))
+        if settings.source.rrd.rrdcached_journal is not None:
+            report += Report(check_journal(settings.source.rrd.rrdcached_journal))
     if settings.source.postgres is not None and settings.target.postgres is not None:
         source_tree = ProgramTree(settings.source.tree)
         cluster = gather_source(settings.source.postgres, source_tree, work, effects)
@@ -142,7 +153,7 @@ def gather(around: Surroundings, work: Workspace) -> Source:
         )
         target = gather_target(dumper, settings.target.postgres, effects)
         report += checks.check(cluster.facts, target)
-    return Source(cluster, dumper, rrds, report)
+    return Source(cluster, dumper, rrds, native_bytes, report)
 
 
 def plan_run(around: Surroundings, work: Workspace) -> Plan:
@@ -155,7 +166,7 @@ def plan_run(around: Surroundings, work: Workspace) -> Plan:
             export_subject(
                 around, work, source.cluster, source.dumper, work.archive, settings.work.compression
             ),
-            _import_subject(around, work, source.cluster, source.dumper),
+            import_subject(around, work, source.cluster, source.dumper),
         ]
     if source.rrds is not None and settings.source.rrd and settings.target.rrd:
         subjects.append(
@@ -167,7 +178,7 @@ def plan_run(around: Surroundings, work: Workspace) -> Plan:
                 around.effects,
             )
         )
-    peak, _ = space.run_peak_bytes(source.databases, source.rrd_bytes, source.rrd_count)
+    peak, _ = space.run_peak_bytes(source.databases, source.native_bytes, source.rrd_count)
     return Plan(
         operation="run",
         report=source.report,
@@ -237,9 +248,10 @@ def target_setup(work: Workspace, dumper: Dumper, data: Path, superuser: str) ->
     )
 
 
-def _import_subject(
+def import_subject(
     around: Surroundings, work: Workspace, cluster: SourceCluster, dumper: Dumper
 ) -> ImportPostgres:
+    """Return the steps that make the target cluster from this source's dumps."""
     target = around.settings.target.postgres
     assert target is not None
     facts = cluster.facts
@@ -253,8 +265,8 @@ def _import_subject(
         expected=work.inventories / "source.json",
         inventories=work.inventories,
         tablespaces={name: str(path) for name, path in target.tablespaces.items()},
-        old_data=cluster.setup.data,
-        user=target_user(target.data, cluster.setup.data),
+        old_configuration=cluster.setup.configuration,
+        user=target_user(target, cluster.setup.data),
         jobs=around.settings.work.jobs,
         consume=True,
         effects=around.effects,

@@ -63,11 +63,14 @@ class TargetPostgresSettings:
         data: Its data directory, which appears when everything is proved.
         tablespaces: For each tablespace of the source the empty directory of the new one.
         major: The major version; 0 is the newest in the target's tree.
+        user: Who owns the new data and runs its server, if we are root; by default whoever owns the
+            old data, and where there is none, postgres.
     """
 
     data: Path
     tablespaces: Mapping[str, Path] = field(default_factory=dict)
     major: int = 0
+    user: str = ""
 
 
 @dataclass(frozen=True)

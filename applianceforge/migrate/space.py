@@ -17,9 +17,8 @@ DATABASE_BYTES = 8 * MIB
 GROWTH = 1.05
 # A sample's estimate of rows as text was within 2 % on mail data; backslashes come on top.
 TEXT_MARGIN = 1.04
-# The native layout of an RRD has a larger head; a block for each file's rounding.
-RRD_GROWTH = 1.02
-RRD_FILE_BYTES = 4096
+# A file's last block, and its share of its directory.
+RRD_FILE_BYTES = 4096 + 64
 JOURNAL_BYTES = 4 * MIB
 
 
@@ -71,4 +70,4 @@ def run_peak_bytes(
 
 
 def _rrd(size_bytes: int, count: int) -> int:
-    return int(size_bytes * RRD_GROWTH) + RRD_FILE_BYTES * count
+    return size_bytes + RRD_FILE_BYTES * count

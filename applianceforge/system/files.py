@@ -173,6 +173,16 @@ def remove_tree(path: Path, effects: Effects) -> None:
     effects.happened(EffectKind.WRITE, f"removal of {path}")
 
 
+def prune_empty(path: Path, effects: Effects) -> None:
+    """Remove the empty directories of a tree, and the tree itself if nothing is left in it."""
+    with named_errors(path, "remove"):
+        for directory, _, _ in os.walk(path, topdown=False):
+            if not os.listdir(directory):
+                Path(directory).rmdir()
+        sync_directory(path.parent)
+    effects.happened(EffectKind.WRITE, f"empty directories of {path}")
+
+
 def change_owner(path: Path, uid: int, gid: int) -> None:
     """Give a file or directory to a user, if we may; only root ever needs to."""
     if os.geteuid() == 0:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from applianceforge.migrate.manifest import ArchivedCluster
 from applianceforge.migrate.postgres.facts import ClusterFacts, DatabaseFacts
 from applianceforge.model.errors import (
     ExtensionMissingError,
@@ -52,17 +53,19 @@ def check(facts: ClusterFacts, target: TargetFacts) -> Report:
 
 def _check_version(facts: ClusterFacts, target: TargetFacts) -> Iterable[Finding]:
     if facts.major > target.major or facts.major < OLDEST_MAJOR:
-        yield Finding(
-            "postgres.version",
-            Severity.INHIBITOR,
-            f"PostgreSQL {facts.major} cannot become {target.major}",
-            f"The source is PostgreSQL {facts.major}; this release takes {OLDEST_MAJOR} to"
-            f" {target.major} to {target.major}.",
-            remedies=(
-                Remedy("Use a target with PostgreSQL of the same or a newer major version."),
-            ),
-            exit_status=ForeignClusterError.exit_status,
-        )
+        yield _newer(facts.major, target.major)
+
+
+def _newer(major: int, target: int) -> Finding:
+    return Finding(
+        "postgres.version",
+        Severity.INHIBITOR,
+        f"PostgreSQL {major} cannot become {target}",
+        f"The source is PostgreSQL {major}; this release takes {OLDEST_MAJOR} to {target} to"
+        f" {target}.",
+        remedies=(Remedy("Use a target with PostgreSQL of the same or a newer major version."),),
+        exit_status=ForeignClusterError.exit_status,
+    )
 
 
 def _check_cluster(facts: ClusterFacts, target: TargetFacts) -> Iterable[Finding]:
@@ -96,7 +99,11 @@ def _check_cluster(facts: ClusterFacts, target: TargetFacts) -> Iterable[Finding
             "They stay behind: whoever replicates from this cluster must begin anew.",
             evidence=facts.slots,
         )
-    missing = tuple(name for name in facts.tablespaces if name not in target.tablespaces)
+    yield from _check_tablespaces(facts.tablespaces, target)
+
+
+def _check_tablespaces(names: Iterable[str], target: TargetFacts) -> Iterable[Finding]:
+    missing = tuple(name for name in names if name not in target.tablespaces)
     if missing:
         yield Finding(
             "postgres.tablespaces",
@@ -131,12 +138,20 @@ def _check_database(facts: DatabaseFacts, target: TargetFacts) -> Iterable[Findi
                 ),
             ),
         )
-    missing = tuple(name for name, _ in facts.extensions if name not in target.extensions)
+    yield from _check_extensions(facts.name, [name for name, _ in facts.extensions], target)
+    wanted = {facts.collate, facts.ctype} if facts.provider == "c" else set()
+    yield from _check_locales(facts.name, wanted | set(facts.collations), target)
+
+
+def _check_extensions(
+    database: str, wanted: Iterable[str], target: TargetFacts
+) -> Iterable[Finding]:
+    missing = tuple(name for name in wanted if name not in target.extensions)
     if missing:
         yield Finding(
             "postgres.extensions",
             Severity.INHIBITOR,
-            f"The target lacks extensions of the database {facts.name}",
+            f"The target lacks extensions of the database {database}",
             "The target's programs have no control file for them.",
             evidence=missing,
             remedies=(
@@ -147,20 +162,19 @@ def _check_database(facts: DatabaseFacts, target: TargetFacts) -> Iterable[Findi
             ),
             exit_status=ExtensionMissingError.exit_status,
         )
-    wanted = {facts.collate, facts.ctype} if facts.provider == "c" else set()
-    locales = sorted(
-        one
-        for one in wanted | set(facts.collations)
-        if normalized(one) not in target.locales | _ALWAYS_THERE
+
+
+def _check_locales(database: str, wanted: Iterable[str], target: TargetFacts) -> Iterable[Finding]:
+    missing = tuple(
+        sorted(one for one in wanted if normalized(one) not in target.locales | _ALWAYS_THERE)
     )
-    if locales:
+    if missing:
         yield Finding(
             "postgres.locales",
             Severity.INHIBITOR,
-            f"The target lacks locales of the database {facts.name}",
-            f"Its encoding is {facts.encoding}; its order of text needs these locales of the C"
-            " library.",
-            evidence=tuple(locales),
+            f"The target lacks locales of the database {database}",
+            "Its order of text, or its encoding, needs these locales of the C library.",
+            evidence=missing,
             remedies=(
                 Remedy(
                     "Make them on the target.",
@@ -170,3 +184,18 @@ def _check_database(facts: DatabaseFacts, target: TargetFacts) -> Iterable[Findi
             ),
             exit_status=LocaleMissingError.exit_status,
         )
+
+
+def check_archive(
+    cluster: ArchivedCluster, collate: str, ctype: str, target: TargetFacts
+) -> Report:
+    """Return what stands in the way of importing an archived cluster."""
+    findings: list[Finding] = []
+    if cluster.inventory.major > target.major:
+        findings.append(_newer(cluster.inventory.major, target.major))
+    findings += _check_tablespaces(cluster.tablespaces, target)
+    findings += _check_locales("template1", {collate, ctype}, target)
+    for database in cluster.inventory.databases:
+        names = [one.name for one in database.schema if one.kind == "EXTENSION"]
+        findings += _check_extensions(database.name, names, target)
+    return Report(tuple(findings))

@@ -12,6 +12,7 @@ from applianceforge.system.programs import User
 _AS_THEY_ARE = ("pg_hba.conf", "pg_ident.conf")
 _FILTERED = ("postgresql.conf", "postgresql.auto.conf")
 _SETTING = re.compile(r"^\s*(?P<name>[A-Za-z_][A-Za-z0-9_.]*)\s*(=|\s)")
+CARRIED = (*_AS_THEY_ARE, *_FILTERED)
 _INCLUDES = frozenset({"include", "include_dir", "include_if_exists"})
 # They name places of the old side, or what only the old side could know.
 _PLACES = frozenset(
@@ -55,7 +56,7 @@ def carry_over(
     """
     done = []
     major = int((new / "PG_VERSION").read_text())
-    for name in (*_AS_THEY_ARE, *_FILTERED):
+    for name in CARRIED:
         source = old / name
         if not source.is_file():
             continue

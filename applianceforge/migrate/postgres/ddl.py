@@ -76,7 +76,11 @@ def global_objects(dump: str) -> tuple[SchemaObject, ...]:
 
 def _digested(parts: Mapping[tuple[str, str], list[str]]) -> tuple[SchemaObject, ...]:
     return tuple(
-        SchemaObject(kind, name, hashlib.sha256("\n".join(lines).encode()).hexdigest())
+        SchemaObject(
+            kind,
+            name,
+            hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest(),
+        )
         for (kind, name), lines in sorted(parts.items())
     )
 

@@ -8,6 +8,10 @@ from applianceforge.migrate.tree import Launchers, ProgramTree
 from applianceforge.system import programs
 from applianceforge.system.programs import Command
 
+# So that both sides spell times alike, whatever their configuration says. Only for dumping: a load
+# must see the databases' own settings, which materialized views are computed with.
+_PINNED = "-c TimeZone=UTC -c synchronize_seqscans=off -c statement_timeout=0"
+
 
 @dataclass(frozen=True)
 class Dumper:
@@ -32,7 +36,9 @@ class Dumper:
 
     def schema_text(self, server: Server, database: str) -> str:
         """Return the definition of a database and of all in it as SQL."""
-        return self._text(self._pg_dump("--schema-only", "--create", database=database), server)
+        # In one encoding, so that names read the same; a database in SQL_ASCII gives its bytes.
+        arguments = ("--schema-only", "--create", "--encoding=UTF8")
+        return self._text(self._pg_dump(*arguments, database=database), server)
 
     def dump_database(
         self, server: Server, database: str, directory: Path, *, jobs: int, compression: int
@@ -62,4 +68,5 @@ class Dumper:
         return output.stdout.decode("utf-8", errors="surrogateescape")
 
     def _at(self, command: Command, server: Server) -> Command:
-        return replace(command, environment=(*command.environment, *server.environment))
+        variables = dict(server.environment) | {"PGOPTIONS": _PINNED}
+        return replace(command, environment=(*command.environment, *variables.items()))

@@ -1,6 +1,7 @@
 """The target's part: make a cluster under a staging name, load it, prove it, publish it."""
 
 import os
+import pwd
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,8 @@ from applianceforge.migrate.postgres.census import Census
 from applianceforge.migrate.postgres.dump import Dumper
 from applianceforge.migrate.postgres.exporting import DATABASES, GLOBALS, directory_name
 from applianceforge.migrate.postgres.server import Server, ServerSetup, clear_the_way, running
-from applianceforge.model.errors import NotProvedError
+from applianceforge.migrate.settings import TargetPostgresSettings
+from applianceforge.model.errors import NotProvedError, SettingsError
 from applianceforge.system import files, meter, programs
 from applianceforge.system.effects import Effects
 from applianceforge.system.programs import Command, User
@@ -68,7 +70,7 @@ class ImportPostgres:
         expected: The file with the inventory of the source.
         inventories: Where `target.json` goes.
         tablespaces: For each tablespace its new directory.
-        old_data: The source's data directory, for its configuration files, if it is here.
+        old_configuration: The directory of the source's configuration files, if there is one.
         user: Who owns the new data directory; None is ourselves.
         consume: Remove each dump when it is loaded.
     """
@@ -82,7 +84,7 @@ class ImportPostgres:
     expected: Path
     inventories: Path
     tablespaces: dict[str, str]
-    old_data: Path | None
+    old_configuration: Path | None
     user: User | None
     jobs: int
     consume: bool
@@ -154,9 +156,21 @@ class ImportPostgres:
         files.make_directory(data, self.effects)
         self._own(data)
         programs.run(self._initdb(data), self.effects)
+        carried = self._carry_configuration()
         self._load_globals()
         files.sync_tree(data, self.effects)
-        return StepResult(f"encoding {self.template.encoding}, locale {self.template.collate}")
+        made = f"encoding {self.template.encoding}, locale {self.template.collate}"
+        return StepResult("; ".join((made, *carried)))
+
+    def _carry_configuration(self) -> tuple[str, ...]:
+        """Take over the old configuration before anything is computed under it."""
+        if self.old_configuration is None:
+            return ()
+        known = configuration.known_settings(self.server)
+        self.close()
+        return configuration.carry_over(
+            self.old_configuration, self.setup.data, known, self.user, self.effects
+        )
 
     def _own(self, path: Path) -> None:
         if self.user is not None:
@@ -223,15 +237,9 @@ class ImportPostgres:
         for one in self.databases:
             with self.server.session(one.name) as session:
                 session.execute("ANALYZE")
-        known = configuration.known_settings(self.server)
-        carried: tuple[str, ...] = ()
-        if self.old_data is not None:
-            carried = configuration.carry_over(
-                self.old_data, self.setup.data, known, self.user, self.effects
-            )
         with self.server.session("template1") as session:
             session.execute("CHECKPOINT")
-        return StepResult("; ".join(("statistics gathered", *carried)))
+        return StepResult("statistics gathered")
 
     def _verify(self, counter: Counter) -> StepResult:
         with files.named_errors(self.expected, "read"):
@@ -306,13 +314,26 @@ def differ(what: str, differences: list[Difference] | tuple[Difference, ...]) ->
     )
 
 
-def target_user(final: Path, old_data: Path | None) -> User | None:
-    """Return who shall own the new data: whoever owned the old, or None for ourselves.
+def target_user(target: TargetPostgresSettings, old_data: Path | None = None) -> User | None:
+    """Return who shall own the new data, or None for ourselves: only root can give files away.
 
-    Only root can give files away; without an old data directory the parent's owner decides.
+    Raises:
+        SettingsError: There is no such user, or it is root.
     """
     if os.geteuid() != 0:
         return None
-    model = old_data if old_data is not None else final.parent
-    status = model.stat()
-    return User(status.st_uid, status.st_gid)
+    if not target.user and old_data is not None:
+        status = old_data.stat()
+        return User(status.st_uid, status.st_gid)
+    name = target.user or "postgres"
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        entry = None
+    if entry is None or entry.pw_uid == 0:
+        raise SettingsError(
+            f"the user {name} cannot run a PostgreSQL server: "
+            + ("there is no such user" if entry is None else "it is root"),
+            hint="make that user, or name another in the settings: target.postgres.user",
+        )
+    return User(entry.pw_uid, entry.pw_gid)

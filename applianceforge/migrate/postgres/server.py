@@ -89,6 +89,11 @@ class ServerSetup:
     hba_file: Path | None = None
     passfile: Path | None = None
 
+    @property
+    def configuration(self) -> Path:
+        """Return the directory of its configuration files: Debian's are not with the data."""
+        return self.data if self.config_file is None else self.config_file.parent
+
 
 @dataclass(frozen=True)
 class Server:
@@ -116,7 +121,7 @@ class Server:
             ("PGHOST", str(self.setup.sockets)),
             ("PGPORT", str(PORT)),
             ("PGUSER", self.setup.superuser),
-            ("PGOPTIONS", "-c synchronize_seqscans=off -c statement_timeout=0"),
+            ("PGOPTIONS", "-c statement_timeout=0"),
         ]
         if self.setup.passfile is not None:
             found.append(("PGPASSFILE", str(self.setup.passfile)))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from applianceforge.model.errors import RrdError
 from applianceforge.model.report import Finding, Remedy, Severity
 from applianceforge.system import files
 
@@ -101,7 +102,9 @@ def finding(
     shown = tuple(named(name) for name in names[:_SHOWN_NAMES])
     more = len(names) - len(shown)
     evidence = (*shown, f"and {more} more") if more else shown
-    return Finding(key, severity, title, summary, evidence, remedies)
+    return Finding(
+        key, severity, title, summary, evidence, remedies, exit_status=RrdError.exit_status
+    )
 
 
 @dataclass

@@ -1,66 +1,19 @@
 """The RRDs of a migration as a subject: convert, prove, publish."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from applianceforge.migrate.engine import Phase, Step, StepResult
 from applianceforge.migrate.rrd.convert import convert_tree
-from applianceforge.migrate.rrd.reading import read_header
-from applianceforge.migrate.rrd.scan import Scan, named, scan
+from applianceforge.migrate.rrd.scan import Scan, scan
 from applianceforge.migrate.rrd.verify import FileDifference, verify_trees
-from applianceforge.migrate.rrd.workers import chunks, in_workers
 from applianceforge.migrate.settings import SourceRrdSettings
 from applianceforge.migrate.workspace import staging
-from applianceforge.model.errors import ForgeError, NotProvedError, RrdError
-from applianceforge.model.report import Finding, Remedy, Report, Severity
+from applianceforge.model.errors import NotProvedError
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
 from applianceforge.system.progress import Counter
-
-
-@dataclass(frozen=True)
-class _Task:
-    root: str
-    paths: tuple[str, ...]
-
-
-def examine(found: Scan, jobs: int) -> Report:
-    """Read the head of every RRD of a scan; those that cannot be converted are one finding."""
-    tasks = [
-        _Task(str(found.root), tuple(file.path for file in piece))
-        for piece in chunks(found.files, lambda file: file.size_bytes)
-    ]
-    with closing(in_workers(_examine_some, tasks, jobs=jobs)) as results:
-        refused = sorted(line for lines in results for line in lines)
-    findings = found.findings
-    if refused:
-        findings += (
-            Finding(
-                "rrd.unreadable",
-                Severity.INHIBITOR,
-                f"{len(refused)} RRDs cannot be read",
-                "Each is named below with what is wrong with it.",
-                evidence=tuple(refused[:100]),
-                remedies=(
-                    Remedy("Restore them from a backup, or move them out of the RRD directory."),
-                ),
-                exit_status=RrdError.exit_status,
-            ),
-        )
-    return Report(findings)
-
-
-def _examine_some(task: _Task) -> tuple[str, ...]:
-    """Read the heads of some files; runs in a worker."""
-    refused = []
-    for path in task.paths:
-        try:
-            read_header(Path(task.root, path))
-        except ForgeError as error:
-            refused.append(f"{named(path)}: {error.message}")
-    return tuple(refused)
 
 
 @dataclass
