@@ -44,6 +44,12 @@ def i386_tree_13(pytestconfig: pytest.Config) -> ProgramTree:
 
 
 @pytest.fixture(scope="session")
+def i386_tree_german(pytestconfig: pytest.Config) -> ProgramTree:
+    """Has the locale de_DE.UTF-8, which the native tree lacks."""
+    return _tree(trees.LEGACY_GERMAN, pytestconfig)
+
+
+@pytest.fixture(scope="session")
 def native_tree(pytestconfig: pytest.Config) -> ProgramTree:
     return _tree(trees.NATIVE, pytestconfig)
 

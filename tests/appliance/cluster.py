@@ -132,6 +132,28 @@ def serving(
             yield server
 
 
+def add_tablespace(server: Server, directory: Path) -> None:
+    """Give a running cluster the tablespace `archive`, with a table and an index in it.
+
+    Args:
+        server: Of an appliance's own copy; the default one has none, so that it can be copied.
+        directory: Made; the user who runs the server must be able to reach it.
+    """
+    directory.mkdir(mode=0o700)
+    owner = server.setup.data.stat()
+    files.change_owner(directory, owner.st_uid, owner.st_gid)
+    location = str(directory).replace("'", "''")
+    with server.session("gateway") as session:
+        session.execute(f"CREATE TABLESPACE archive OWNER mail_owner LOCATION '{location}'")
+        session.execute("COMMENT ON TABLESPACE archive IS 'The slow disk'")
+        session.execute("GRANT CREATE ON TABLESPACE archive TO mail_app")
+        session.execute(
+            "CREATE TABLE mail.kept (id integer PRIMARY KEY USING INDEX TABLESPACE archive,"
+            " note text) TABLESPACE archive"
+        )
+        session.execute("INSERT INTO mail.kept SELECT n, 'n' || n FROM generate_series(1, 500) n")
+
+
 def build(
     tree: ProgramTree,
     major: int,
@@ -155,7 +177,7 @@ def build(
     Raises:
         ProgramFailedError: A statement fails; the evidence says which.
     """
-    _initialize(tree, major, data, effects)
+    initialize(tree, major, data, effects)
     with serving(tree, major, data, effects, _WHILE_FILLING) as server:
         for script, database in _SCRIPTS:
             tell(script)
@@ -169,7 +191,8 @@ def build(
         session.execute("CHECKPOINT")
 
 
-def _initialize(tree: ProgramTree, major: int, data: Path, effects: Effects) -> None:
+def initialize(tree: ProgramTree, major: int, data: Path, effects: Effects) -> None:
+    """Make an empty cluster, as its vendor configured it; `data` must not exist."""
     user = server_user()
     data.mkdir(mode=0o700)
     if user is not None:

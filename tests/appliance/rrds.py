@@ -1,12 +1,13 @@
 """Round-robin databases as a statistics daemon writes them, by the rrdtool of a tree.
 
 Some templates are filled from beginning to end; every other file is the copy of one that went on
-with updates of its own. The same seed gives the same values; bytes differ from build to build, as
-rrdtool begins each archive at a random row.
+with updates of its own. The same seed gives the same files: where rrdtool begins an archive at a
+random row (which decides when seasons are smoothed), we begin at the last one.
 """
 
 import random
 import shutil
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,7 +62,7 @@ KINDS = (
     Kind("absolute", ("mails:ABSOLUTE:600:0:U",), _EVERY_CF, 2),
     Kind("compute", ("a:GAUGE:120:U:U", "b:GAUGE:120:U:U", "r:COMPUTE:a,b,/,100,*"), _EVERY_CF),
     Kind("fractions", ("c:DCOUNTER:120:U:U", "d:DDERIVE:120:-1e9:1e9"), _EVERY_CF),
-    Kind("forecast", ("load:GAUGE:120:U:U",), _SEASONAL),
+    Kind("forecast", ("load:GAUGE:120:U:U",), _SEASONAL, 3),
     Kind(
         "multiplied",
         ("load:GAUGE:120:U:U", "mails:ABSOLUTE:120:0:U"),
@@ -73,9 +74,10 @@ KINDS = (
             "DEVPREDICT:{1440}:4",
             "FAILURES:60:3:5:4",
         ),
+        2,
     ),
     # rrdtool makes the four others that belong to it by itself.
-    Kind("implied", ("load:GAUGE:120:U:U",), ("HWPREDICT:{1440}:0.1:0.0035:60",)),
+    Kind("implied", ("load:GAUGE:120:U:U",), ("HWPREDICT:{1440}:0.1:0.0035:60",), 5),
     Kind("unknown", ("never:GAUGE:60:U:U",), ("AVERAGE:0.5:1:{100}", "MAX:0.5:1:1")),
 )
 
@@ -93,10 +95,13 @@ def build(
     divisor = 1 if count >= _FULL_COUNT else 8
     kinds = KINDS[:count]
     templates = [directory / f"reference-{kind.name}.rrd" for kind in kinds]
+    pairs = list(zip(kinds, templates, strict=True))
+    created = [_create(kind, path.relative_to(directory), divisor) for kind, path in pairs]
+    _rrdtool(tree, directory, created, effects)
     lines: list[str] = []
-    for number, (kind, path) in enumerate(zip(kinds, templates, strict=True)):
+    for number, (kind, path) in enumerate(pairs):
+        _begin_at_the_last_row(path)
         generator = random.Random(f"{seed} {kind.name}")
-        lines.append(_create(kind, path.relative_to(directory), divisor))
         steps = 2880 // divisor + 60 * number
         if kind.name != "unknown":
             lines += _updates(kind, path.relative_to(directory), generator, range(1, steps))
@@ -150,6 +155,24 @@ def _create(kind: Kind, path: Path, divisor: int) -> str:
     sources = " ".join(f"DS:{source}" for source in kind.sources)
     archives = " ".join(f"RRA:{rows(archive)}" for archive in kind.archives)
     return f'create "{path}" --start {_BEGIN_S} --step {_STEP_S} {sources} {archives}'
+
+
+def _begin_at_the_last_row(path: Path) -> None:
+    """Set the current row of all archives of an RRD that is still empty.
+
+    Source: RRDtool 1.7.2, src/rrd_format.h, as i386 lays it out: stat_head 112 bytes with ds_cnt
+    at 20 and rra_cnt at 24, ds_def 120, rra_def 108 with row_cnt at 20, live_head 8, pdp_prep 112,
+    cdp_prep 80, rra_ptr 4.
+    """
+    with open(path, "r+b") as stream:
+        head = stream.read()
+        sources, archives = struct.unpack_from("<II", head, 20)
+        definitions = 112 + 120 * sources
+        pointers = definitions + 108 * archives + 8 + 112 * sources + 80 * sources * archives
+        for number in range(archives):
+            (rows,) = struct.unpack_from("<I", head, definitions + 108 * number + 20)
+            stream.seek(pointers + 4 * number)
+            stream.write(struct.pack("<I", rows - 1))
 
 
 def _updates(kind: Kind, path: Path, generator: random.Random, steps: range) -> Iterator[str]:
