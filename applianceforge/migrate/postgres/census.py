@@ -4,7 +4,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -43,6 +43,8 @@ class Census:
         width: 32 or 64, of the server's programs.
         jobs: Connections at the same time.
         counter: Told of bytes and rows.
+        like: The other side's inventory, if there is one: what it digested as text, is digested as
+            text here too, since an older release may lack a type's binary form.
     """
 
     server: Server
@@ -50,6 +52,7 @@ class Census:
     width: int
     jobs: int
     counter: Counter
+    like: ClusterInventory | None = None
 
     def take(self, databases: Sequence[str]) -> ClusterInventory:
         """Return the inventory of the whole cluster.
@@ -73,7 +76,7 @@ class Census:
                 )
             )
             types = catalog.types(session)
-            relations = catalog.relations(session, types)
+            relations = [self._alike(name, one) for one in catalog.relations(session, types)]
             return DatabaseInventory(
                 name=name,
                 encoding=encoding,
@@ -85,6 +88,17 @@ class Census:
                     one for relation in relations for one in _recomputed(session, relation, types)
                 ),
             )
+
+    def _alike(self, database: str, relation: Relation) -> Relation:
+        if self.like is None:
+            return relation
+        columns_of = {
+            table.name: table.as_text
+            for one in self.like.databases
+            if one.name == database
+            for table in one.tables
+        }
+        return replace(relation, as_text=columns_of.get(relation.name, relation.as_text))
 
     def _tables(
         self, database: str, encoding: str, relations: Sequence[Relation]

@@ -37,6 +37,16 @@ _TABLESPACE = re.compile(
     r" LOCATION '(?P<location>(?:[^']|'')*)';$"
 )
 
+# How releases spell the same thing. Since 14 a procedure's arguments are listed with IN; since 14 a
+# range names its multirange, which is always there, and is named again wherever it is used.
+_ARGUMENT_MODE = re.compile(r"([(,] ?)IN (?=\S)")
+_MULTIRANGE = re.compile(r"^\s+multirange_type_name = ")
+
+
+def _respelled(line: str) -> str:
+    """Return a line as every release would spell it."""
+    return _ARGUMENT_MODE.sub(r"\1", line) if "PROCEDURE " in line else line
+
 
 def schema_objects(dump: str) -> tuple[SchemaObject, ...]:
     """Return the objects of a plain `pg_dump --schema-only` as (kind, name, digest).
@@ -48,11 +58,11 @@ def schema_objects(dump: str) -> tuple[SchemaObject, ...]:
     for line in dump.splitlines():
         head = _HEAD.match(line)
         if head:
-            schema, name = head["schema"], head["name"]
+            schema, name = head["schema"], _respelled(head["name"])
             full = name if schema == "-" else f"{schema}.{name}"
             current = parts.setdefault((head["kind"], full), [])
-        elif line and not _VOLATILE.match(line):
-            current.append(line)
+        elif line and not _VOLATILE.match(line) and not _MULTIRANGE.match(line):
+            current.append(_respelled(line))
     return _digested(parts)
 
 

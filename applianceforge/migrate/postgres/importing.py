@@ -244,19 +244,19 @@ class ImportPostgres:
     def _verify(self, counter: Counter) -> StepResult:
         with files.named_errors(self.expected, "read"):
             expected = inventory.decode(self.expected.read_bytes())
-        found = self.take_inventory(counter)
+        found = self.take_inventory(counter, expected)
         files.write_file(self.inventories / "target.json", inventory.encode(found), self.effects)
         return prove(expected, found)
 
-    def take_inventory(self, counter: Counter) -> ClusterInventory:
-        """Return what the target cluster holds now."""
+    def take_inventory(self, counter: Counter, like: ClusterInventory) -> ClusterInventory:
+        """Return what the target cluster holds now, digested as `like` was."""
         with self.server.session("template1") as session:
             names = session.rows(
                 "SELECT datname::text FROM pg_database WHERE datname <> 'template0'"
             )
         architecture = self.setup.tree.architecture(self._postgres)
         width = architecture.width if architecture else 0
-        census = Census(self.server, self.dumper, width, self.jobs, counter)
+        census = Census(self.server, self.dumper, width, self.jobs, counter, like)
         return census.take([row[0] for row in names])
 
     @property
