@@ -41,7 +41,7 @@ class ValueDifference:
             )
             if known
         ]
-        return f"{', '.join([*where, self.what])}: {self.source}, not {self.target}"
+        return f"{', '.join([*where, self.what])}: source {self.source}, target {self.target}"
 
 
 def _shown(value: object) -> str:

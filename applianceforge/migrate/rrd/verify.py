@@ -17,7 +17,7 @@ from applianceforge.formats.rrd.layout import NATIVE
 from applianceforge.migrate.rrd.reading import OpenRrd, opened
 from applianceforge.migrate.rrd.scan import PATTERNS, RrdFile, Scan, named, scan
 from applianceforge.migrate.rrd.workers import JOBS, chunks, in_workers
-from applianceforge.model.errors import ForgeError, RrdError
+from applianceforge.model.errors import ForgeError
 from applianceforge.system.progress import Counter
 
 LIMIT = 1000
@@ -79,7 +79,7 @@ def _compare(source: str, target: str, name: str, limit: int) -> tuple[FileDiffe
                 with opened(target) as theirs:
                     found = islice(_differences(mine, theirs), limit)
                     return tuple(FileDifference(name, difference) for difference in found)
-            except RrdError as error:
+            except ForgeError as error:
                 difference = ValueDifference("file", "an RRD", error.message)
     except ForgeError as error:
         difference = ValueDifference("file", error.message, "not compared")
