@@ -58,7 +58,8 @@ MODULES = {module_name(path): imports_of(path) for path in sorted(PACKAGE.rglob(
 def floor_violations(modules: dict[str, set[str]]) -> list[str]:
     wrong = []
     for module, imported in modules.items():
-        mine = module.split(".")[1] if "." in module else None
+        # `python -m applianceforge` is the command line under another name.
+        mine = module.split(".")[1].replace("__main__", "cli") if "." in module else None
         for name in imported:
             parts = name.split(".")
             if parts[0] != "applianceforge" or len(parts) < 2 or mine is None:

@@ -26,7 +26,7 @@ from applianceforge.system.progress import Counter
 LOADING = (
     ("wal_level", "minimal"),
     ("max_wal_senders", "0"),
-    ("max_wal_size", "128MB"),
+    ("max_wal_size", "64MB"),
     ("min_wal_size", "32MB"),
     ("checkpoint_timeout", "1h"),
     ("synchronous_commit", "off"),
@@ -234,9 +234,7 @@ class ImportPostgres:
         return StepResult(f"{counter.done_bytes} bytes on disk")
 
     def _finish(self) -> StepResult:
-        for one in self.databases:
-            with self.server.session(one.name) as session:
-                session.execute("ANALYZE")
+        self._run("vacuumdb", "--analyze-only", "--all", "--quiet", f"--jobs={self.jobs}")
         with self.server.session("template1") as session:
             session.execute("CHECKPOINT")
         return StepResult("statistics gathered")
