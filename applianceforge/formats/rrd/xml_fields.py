@@ -1,12 +1,14 @@
 """Which fields RRDtool's XML has for which RRA, in its order, and what it has no place for.
 
 A field is the tag, the index of its unival, and whether that is a counter. What the schema leaves
-out stands in comments of ours, which RRDtool skips; a NaN alone loses its sign and payload, in the
-XML of any program.
+out stands in comments of ours, which RRDtool skips:
 
     <!-- applianceforge: last_up_usec=250000 version=1 -->      behind lastupdate
     <!-- applianceforge: cur_row=57 params.7=0x7ff8... -->      behind the params of an RRA
     <!-- applianceforge: scratch.6=0x... -->                    behind a pdp's or cdp's fields
+
+Lost is what RRDtool never writes and never reads: the sign and payload of a NaN, what stands behind
+the end of a COMPUTE expression, and a flag in FAILURES' history that is neither 0 nor 1.
 
 Source: the dumps of RRDtool 1.7.2 of every CF; rrd_dump.c and rrd_restore.c of
 github.com/oetiker/rrdtool-1.x (the stored text of commit 018c8853, RRDtool 1.3.5).

@@ -111,7 +111,8 @@ def check_members(members: Sequence[RrdMember]) -> None:
     for member in members:
         parts = PurePosixPath(member.path).parts
         canonical = "/".join(parts) == member.path and ".." not in parts
-        if not canonical or "\0" in member.path or member.path.startswith("/"):
+        nameless = not member.path and member.kind is not MemberKind.DIRECTORY
+        if not canonical or nameless or "\0" in member.path or member.path.startswith("/"):
             wrong.append(f"the path {member.path!r} leads elsewhere")
         if member.path in seen:
             wrong.append(f"the path {member.path!r} is there twice")

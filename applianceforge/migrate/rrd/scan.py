@@ -187,7 +187,7 @@ def _take_file(entry: os.DirEntry[str], path: str, walk: _Walk) -> None:
         return
     if not stat.S_ISREG(status.st_mode):
         walk.special.append(path)
-    elif not os.access(entry.path, os.R_OK):
+    elif not os.access(entry.path, os.R_OK, effective_ids=True):
         walk.unreadable.append(path)
     else:
         walk.files.append(

@@ -36,21 +36,21 @@ def replaced_rra(**values: object) -> Spec:
 @pytest.mark.parametrize(
     ("spec", "wanted"),
     [
-        (dataclasses.replace(SPEC, version=4), "stat_head.version: 3, not 4"),
-        (dataclasses.replace(SPEC, step=60), "stat_head.step_s: 300, not 60"),
-        (dataclasses.replace(SPEC, reserved=(dbl(1.0),)), "stat_head.par[0]: 0 (0"),
-        (dataclasses.replace(SPEC, last_up=5), "live_head.last_up_s: 1700000000, not 5"),
-        (dataclasses.replace(SPEC, usec=5), "live_head.last_up_us: 0, not 5"),
-        (replaced_ds(name="aus"), "DS out, ds_def.name: out, not aus"),
-        (replaced_ds(type="DERIVE"), "DS out, ds_def.type: COUNTER, not DERIVE"),
+        (dataclasses.replace(SPEC, version=4), "stat_head.version: source 3, target 4"),
+        (dataclasses.replace(SPEC, step=60), "stat_head.step_s: source 300, target 60"),
+        (dataclasses.replace(SPEC, reserved=(dbl(1.0),)), "stat_head.par[0]: source 0 (0"),
+        (dataclasses.replace(SPEC, last_up=5), "live_head.last_up_s: source 1700000000, target 5"),
+        (dataclasses.replace(SPEC, usec=5), "live_head.last_up_us: source 0, target 5"),
+        (replaced_ds(name="aus"), "DS out, ds_def.name: source out, target aus"),
+        (replaced_ds(type="DERIVE"), "DS out, ds_def.type: source COUNTER, target DERIVE"),
         (replaced_ds(par=(Cnt(601), dbl(0.0), dbl(float("nan")))), "DS out, ds_def.par[0]"),
-        (replaced_ds(last_ds="7"), "DS out, pdp_prep.last_ds: U, not 7"),
-        (replaced_ds(scratch=(Cnt(17), dbl(1.6))), "DS out, pdp_prep.scratch[1]: 1.5 ("),
-        (replaced_rra(cf="MIN"), "RRA 1, rra_def.cf: MAX, not MIN"),
-        (replaced_rra(pdp=13), "RRA 1, rra_def.pdp_per_row: 12, not 13"),
-        (replaced_rra(par=(dbl(0.25),)), "RRA 1, rra_def.par[0]: 0.5 ("),
-        (replaced_rra(cdp=((), (dbl(9.0),))), "RRA 1, DS out, cdp_prep.scratch[0]: 0 (0"),
-        (replaced_rra(cur_row=2), "RRA 1, rra_ptr.cur_row: 0, not 2"),
+        (replaced_ds(last_ds="7"), "DS out, pdp_prep.last_ds: source U, target 7"),
+        (replaced_ds(scratch=(Cnt(17), dbl(1.6))), "DS out, pdp_prep.scratch[1]: source 1.5 ("),
+        (replaced_rra(cf="MIN"), "RRA 1, rra_def.cf: source MAX, target MIN"),
+        (replaced_rra(pdp=13), "RRA 1, rra_def.pdp_per_row: source 12, target 13"),
+        (replaced_rra(par=(dbl(0.25),)), "RRA 1, rra_def.par[0]: source 0.5 ("),
+        (replaced_rra(cdp=((), (dbl(9.0),))), "RRA 1, DS out, cdp_prep.scratch[0]: source 0 (0"),
+        (replaced_rra(cur_row=2), "RRA 1, rra_ptr.cur_row: source 0, target 2"),
     ],
 )
 def test_one_changed_field_is_named(spec: Spec, wanted: str) -> None:
@@ -59,10 +59,10 @@ def test_one_changed_field_is_named(spec: Spec, wanted: str) -> None:
 
 
 def test_another_number_of_rows_or_sources_is_named() -> None:
-    assert any("rra_def.rows: 3, not 5" in line for line in changed(replaced_rra(rows=5)))
+    assert any("rra_def.rows: source 3, target 5" in line for line in changed(replaced_rra(rows=5)))
     said = changed(dataclasses.replace(SPEC, ds=SPEC.ds[:1], rra=SPEC.rra[:2]))
-    assert "stat_head.ds_cnt: 2, not 1" in said
-    assert "stat_head.rra_cnt: 3, not 2" in said
+    assert "stat_head.ds_cnt: source 2, target 1" in said
+    assert "stat_head.rra_cnt: source 3, target 2" in said
 
 
 @pytest.mark.parametrize("number", range(SPEC.value_count))

@@ -129,10 +129,10 @@ def test_trees(tmp_path: Path, jobs: int, effects: Effects) -> None:
     lines = [str(difference) for difference in found]
     for wanted in (
         "alias: symbolic link: source host1, target not there",
-        "host0/extra.rrd: source file: not there, target there",
-        "host0/größe 3.rrd: source file: there, target not there",
-        "host1/again.rrd: source file: another name of host0/größe 0.rrd, target there",
-        "host2: source directory: 0o755, target 0o777",
+        "host0/extra.rrd: file: source not there, target there",
+        "host0/größe 3.rrd: file: source there, target not there",
+        "host1/again.rrd: file: source another name of host0/größe 0.rrd, target there",
+        "host2: directory: source 0o755, target 0o777",
     ):
         assert wanted in lines
     assert any(line.startswith("host1/größe 40.rrd: ") for line in lines)
