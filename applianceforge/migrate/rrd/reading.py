@@ -101,7 +101,10 @@ def opened(path: str) -> Iterator[OpenRrd]:
         try:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
-                raise RrdError(f"{named(path)} is not a file")
+                raise RrdError(
+                    f"{named(path)} is not a file",
+                    hint="name an RRD; directories, pipes and devices are none",
+                )
             first = os.pread(handle, min(_FIRST_READ_BYTES, status.st_size), 0)
             with named_problems(path):
                 need_bytes = header_bytes(first[:HEAD_BYTES], status.st_size)

@@ -173,17 +173,39 @@ def _read_directory(base: Path, below: str, wanted: re.Pattern[str], walk: _Walk
         if entry.is_dir(follow_symlinks=False):
             directories.append(path)
         elif entry.is_symlink():
-            if wanted.match(entry.name) or wanted.match(path) or entry.is_dir():
+            if wanted.match(entry.name) or wanted.match(path) or _leads_to_directory(entry):
                 walk.links.append(path)
         elif wanted.match(entry.name) or wanted.match(path):
             _take_file(entry, path, walk)
     return directories
 
 
+def _leads_to_directory(entry: os.DirEntry[str]) -> bool:
+    """Return whether a link leads to a directory, or to where we may not look."""
+    try:
+        return entry.is_dir()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+def _exists(path: Path) -> bool:
+    """Return whether something is there; where we may not look, something is."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
+
+
 def _take_file(entry: os.DirEntry[str], path: str, walk: _Walk) -> None:
     try:
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
+        return
+    except OSError:
+        # The directory may be listed and not entered.
+        walk.unreadable.append(path)
         return
     if not stat.S_ISREG(status.st_mode):
         walk.special.append(path)
@@ -218,7 +240,7 @@ def _judge_links(
     for path in links:
         link = base / path
         real = Path(os.path.realpath(link))
-        if not real.exists():
+        if not _exists(real):
             nowhere.append(path)
         elif not real.is_relative_to(base):
             outside.append(f"{path} -> {real}")

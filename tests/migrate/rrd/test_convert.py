@@ -11,12 +11,18 @@ import pytest
 
 from applianceforge.formats.rrd.decode import decode
 from applianceforge.formats.rrd.encode import encode
-from applianceforge.migrate.rrd import reading
+from applianceforge.migrate.rrd import convert, reading
 from applianceforge.migrate.rrd.convert import convert_file, convert_tree
 from applianceforge.migrate.rrd.reading import OpenRrd, until_unchanged
 from applianceforge.migrate.rrd.scan import scan
 from applianceforge.migrate.rrd.verify import verify_trees
-from applianceforge.model.errors import AccessDeniedError, DiskFullError, RrdError, SettingsError
+from applianceforge.model.errors import (
+    AccessDeniedError,
+    DiskFullError,
+    ProgramFailedError,
+    RrdError,
+    SettingsError,
+)
 from applianceforge.system.effects import Effects
 from applianceforge.system.progress import Counter, NoProgress
 from tests.formats.rrd.build import AMD64, I386, MACHINES, Rra, Spec, build
@@ -226,7 +232,7 @@ def test_all_refused_files_are_named_at_once(tmp_path: Path, jobs: int, effects:
 def test_an_unreadable_file_stops_with_its_name(tmp_path: Path, effects: Effects) -> None:
     for parent in (tmp_path, *tmp_path.parents[:2]):
         parent.chmod(0o755)
-    source = tree(tmp_path / "old")
+    source = tree(tmp_path / "old", 80)
     found = scan(source)
     new = tmp_path / "new"
     new.mkdir(mode=0o777)
@@ -250,6 +256,24 @@ def test_a_full_disk_is_named(
     with pytest.raises(DiskFullError):
         convert_tree(scan(tree(tmp_path / "old")), tmp_path / "new", effects, jobs=1)
     assert full
+
+
+def test_a_killed_worker_is_an_error(tmp_path: Path, effects: Effects) -> None:
+    # A file that kills whoever reads it; only workers are forked from here.
+    source = scan(tree(tmp_path / "old", 80))
+    us, killed = os.getpid(), tmp_path / "killed"
+
+    def header(_rrd: object) -> bytes:
+        if os.getpid() != us:
+            killed.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return b""
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(convert, "encode_header", header)
+        with pytest.raises(ProgramFailedError, match="a worker process was killed"):
+            convert_tree(source, tmp_path / "new", effects)
+    assert killed.exists()
 
 
 PROGRAM = """

@@ -57,6 +57,7 @@ def test_links_that_lead_elsewhere_are_named(tmp_path: Path) -> None:
     root.joinpath("up").symlink_to("../outside")
     root.joinpath("gone.rrd").symlink_to("nothing.rrd")
     root.joinpath("loop.rrd").symlink_to("loop.rrd")
+    root.joinpath("loop").symlink_to("loop")
     root.joinpath("text").write_text("")
     root.joinpath("text.rrd").symlink_to("text")
     root.joinpath("here.rrd").symlink_to("a.rrd")
@@ -101,12 +102,17 @@ def test_unreadable_files_and_directories_are_named(tmp_path: Path) -> None:
     put(tmp_path / "private.rrd", mode=0o600)
     put(tmp_path / "closed/b.rrd", mode=0o644)
     tmp_path.joinpath("closed").chmod(0o700)
+    put(tmp_path / "listed/c.rrd", mode=0o644)
+    tmp_path.joinpath("listed").chmod(0o744)
+    tmp_path.joinpath("into").symlink_to("closed/below")
+    tmp_path.joinpath("closed/below").mkdir()
     with as_nobody():
         result = scan(tmp_path)
         with pytest.raises(AccessDeniedError):
             scan(tmp_path / "closed")
     assert [file.path for file in result.files] == ["a.rrd"]
-    assert found(result, "rrd.unreadable").evidence == ("closed", "private.rrd")
+    assert found(result, "rrd.unreadable").evidence == (*("closed", "listed/c.rrd", "private.rrd"),)
+    assert found(result, "rrd.link-unconverted").evidence == ("into -> closed/below",)
 
 
 def test_unprintable_names_are_shown_quoted(tmp_path: Path) -> None:
