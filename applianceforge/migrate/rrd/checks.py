@@ -117,9 +117,11 @@ def check_journal(directory: Path) -> tuple[Finding, ...]:
 
     Its journal has a line for each update that it took (`update FILE VALUES`) and one when it
     wrote or forgot those of a file (`wrote FILE`, `forget FILE`); what remains is pending. A line
-    that we do not know counts as pending.
+    that we do not know counts as pending. While rrdcached runs, its last lines may be in its memory
+    only: nothing found is the last word once it has stopped.
 
-    Source: journal_write and journal_replay of rrd_daemon.c, github.com/oetiker/rrdtool-1.x.
+    Source: JOURNAL_BASE, journal_write, journal_new_file and list_of_commands of rrd_daemon.c,
+    github.com/oetiker/rrdtool-1.x (the stored text of commit 00093930).
 
     Args:
         directory: rrdcached's option -j; one that is not there holds nothing.
