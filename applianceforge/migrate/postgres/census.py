@@ -60,14 +60,22 @@ class Census:
         Raises:
             ForgeError: The server failed or refused.
         """
-        return ClusterInventory(
-            major=self.server.setup.major,
-            width=self.width,
-            globals=ddl.global_objects(self.dumper.globals_text(self.server)),
-            databases=tuple(self._database(name) for name in sorted(databases)),
-        )
+        names = sorted(databases)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # Definitions are dumped by a program of its own, while tables are digested.
+            dumps = [pool.submit(self.dumper.schema_text, self.server, name) for name in names]
+            try:
+                return ClusterInventory(
+                    major=self.server.setup.major,
+                    width=self.width,
+                    globals=ddl.global_objects(self.dumper.globals_text(self.server)),
+                    databases=tuple(map(self._database, names, dumps)),
+                )
+            finally:
+                for dump in dumps:
+                    dump.cancel()
 
-    def _database(self, name: str) -> DatabaseInventory:
+    def _database(self, name: str, dump: "Future[str]") -> DatabaseInventory:
         with self.server.session(name) as session:
             encoding = str(
                 session.value(
@@ -83,7 +91,7 @@ class Census:
                 tables=self._tables(name, encoding, [r for r in relations if r.kind == "r"]),
                 sequences=_sequences(session),
                 large_objects=tuple(self._large_objects(session)),
-                schema=ddl.schema_objects(self.dumper.schema_text(self.server, name)),
+                schema=ddl.schema_objects(dump.result()),
                 recomputed=tuple(
                     one for relation in relations for one in _recomputed(session, relation, types)
                 ),

@@ -8,8 +8,8 @@ from applianceforge.migrate.tree import Launchers, ProgramTree
 from applianceforge.system import programs
 from applianceforge.system.programs import Command
 
-# So that both sides spell times and bytes alike, whatever their configuration says. Only for dumping: a load
-# must see the databases' own settings, which materialized views are computed with.
+# So that both sides spell times and bytes alike, whatever their configuration says. Only for
+# dumping: a load must see the databases' own settings, which materialized views are computed with.
 _PINNED = "-c TimeZone=UTC -c bytea_output=hex -c synchronize_seqscans=off -c statement_timeout=0"
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from applianceforge.formats.pg_control import ControlData
 from applianceforge.migrate.postgres import catalog
+from applianceforge.migrate.postgres.catalog import Column
+from applianceforge.migrate.postgres.columns import Types
 from applianceforge.migrate.postgres.server import Server
 from applianceforge.migrate.postgres.session import Session
 
@@ -26,6 +28,7 @@ SELECT spcname::text FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_
 # A sample of about this much of each table says how long its rows are as text.
 _SAMPLE_BYTES = 8 << 20
 _BLOCK_BYTES = 8192
+_TEXTS = frozenset({"text", "varchar", "bpchar"})
 
 
 @dataclass(frozen=True)
@@ -141,17 +144,32 @@ def _database(server: Server, facts: DatabaseFacts) -> DatabaseFacts:
 def _text_bytes(session: Session) -> int:
     """Estimate how long the rows of all tables are as COPY writes them as text."""
     total = 0.0
-    for relation in catalog.relations(session, catalog.types(session)):
+    known = catalog.types(session)
+    for relation in catalog.relations(session, known):
         stored = [column.name for column in relation.columns if not column.generated]
         if relation.kind != "r" or not stored:
             continue
         heap = int(session.value("SELECT pg_relation_size(%s::regclass)", (relation.name,)))
-        # NULL is \N; each column is followed by a tab or the end of line; a bytea's backslash is
-        # doubled, like others, which are rare.
-        lengths = " + ".join(f"coalesce(octet_length({one}::text) + 1, 3)" for one in stored)
+        lengths = " + ".join(_length(column, known) for column in relation.columns)
         blocks = max(1, heap // _BLOCK_BYTES)
         percent = min(100.0, 100.0 * _SAMPLE_BYTES / _BLOCK_BYTES / blocks)
         sample = f"TABLESAMPLE SYSTEM ({percent}) REPEATABLE (1)" if percent < 100 else ""
         query = f"SELECT coalesce(sum({lengths}), 0)::bigint FROM ONLY {relation.name} {sample}"
         total += int(session.rows(session.encode(query))[0][0]) * 100.0 / percent
     return int(total)
+
+
+def _length(column: Column, types: Types) -> str:
+    """Return the SQL for the bytes that a column takes in a row that COPY writes as text.
+
+    NULL is \\N, and each column is followed by a tab or the end of line. The length of text and
+    bytea is known without reading what is stored out of line. Backslashes, which are doubled, are
+    rare but for the first of each bytea.
+    """
+    if column.generated:
+        return "0"
+    name = types[column.type_oid].name
+    if name == "bytea":
+        return f"coalesce(2 * octet_length({column.name}) + 4, 3)"
+    text = column.name if name in _TEXTS else f"{column.name}::text"
+    return f"coalesce(octet_length({text}) + 1, 3)"

@@ -1,0 +1,1 @@
+"""Benchmarks: ours against what else there is, in the same run."""
