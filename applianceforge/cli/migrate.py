@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from applianceforge.cli import progress, summary
+from applianceforge.cli import status as status_view
 from applianceforge.cli.graph import draw_one
 from applianceforge.cli.page import render
 from applianceforge.cli.version import PROGRAM, version
@@ -99,7 +100,9 @@ def migrate() -> None:
 @migrate.command("settings")
 def settings_command() -> None:
     """Print a commented example of the settings file."""
-    click.echo(package_files("applianceforge.migrate").joinpath("example.toml").read_text(), nl=False)
+    click.echo(
+        package_files("applianceforge.migrate").joinpath("example.toml").read_text(), nl=False
+    )
 
 
 @migrate.command("plan")
@@ -126,7 +129,9 @@ def _plan_document(plan: Plan) -> dict[str, Any]:
         "exit_status": plan.report.exit_status,
         "predicted_peak_bytes": plan.peak_bytes,
         "source": asdict(plan.source),
-        "findings": [asdict(one) | {"severity": one.severity.value} for one in plan.report.findings],
+        "findings": [
+            asdict(one) | {"severity": one.severity.value} for one in plan.report.findings
+        ],
         "steps": [asdict(one) | {"phase": one.phase.name.lower()} for one in plan.steps],
     }
 
@@ -220,7 +225,7 @@ def status_command(config: Path, as_json: bool) -> None:
     if not present:
         click.echo("Nothing was begun yet.")
     for one in present:
-        summary.show_status(one, Console())
+        status_view.show(one, Console())
 
 
 @migrate.command("verify")

@@ -21,8 +21,9 @@ from applianceforge.migrate.postgres.importing import (
 )
 from applianceforge.migrate.preparation import Plan, Source, identity, target_setup
 from applianceforge.migrate.rrd import subject as rrd_subject
-from applianceforge.migrate.rrd.archive import restore_archive, verify_restored
+from applianceforge.migrate.rrd.archive import restore_archive
 from applianceforge.migrate.rrd.members import MemberKind, RrdMember, from_json
+from applianceforge.migrate.rrd.restored import verify_restored
 from applianceforge.migrate.settings import TargetPostgresSettings
 from applianceforge.migrate.space import DatabaseSpace
 from applianceforge.migrate.surroundings import Surroundings

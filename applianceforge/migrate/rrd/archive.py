@@ -9,7 +9,7 @@ is in a record per file that the archive's manifest keeps.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -67,6 +67,7 @@ def write_archive(
     *,
     counter: Counter | None = None,
     jobs: int = JOBS,
+    with_bytes: bool = True,
 ) -> tuple[RrdMember, ...]:
     """Write every RRD of a scan into an archive, and flush it once.
 
@@ -76,6 +77,7 @@ def write_archive(
         effects: Told of the flush.
         counter: Advanced by the bytes of the originals, and by one row per file.
         jobs: How many processes.
+        with_bytes: Put the original bytes into it, besides the XML.
 
     Returns:
         The record of each directory, file and link, for the manifest.
@@ -86,7 +88,7 @@ def write_archive(
         DiskFullError: No room is left.
         SettingsError: The archive has RRDs already.
     """
-    members = tuple(members_of(scan))
+    members = tuple(members_of(scan, with_bytes=with_bytes))
     names = [bytes_name(member.path) for member in members if member.kind is MemberKind.FILE]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -148,11 +150,9 @@ def _archive_some(task: _Task) -> _Done:
         except RrdError as error:
             refused.append(error.message)
             continue
-        for name, pieces in (
-            (bytes_name(member.path), iter((content,))),
-            (xml_name(member.path), xml_chunks(rrd)),
-        ):
-            _compress(Path(task.target, name), pieces)
+        if member.has_bytes:
+            _compress(Path(task.target, bytes_name(member.path)), iter((content,)))
+        _compress(Path(task.target, xml_name(member.path)), xml_chunks(rrd))
     return _Done(task.members, tuple(refused))
 
 
@@ -233,7 +233,7 @@ def _restore_some(task: _Task) -> _Done:
     refused = []
     for member in task.members:
         try:
-            rrd = _read_member(Path(task.source), member)
+            rrd = read_member(Path(task.source), member)
         except (ArchiveError, RrdError) as error:
             refused.append(f"{named(member.path)}: {error.message}")
             continue
@@ -254,24 +254,45 @@ def _keep_status(path: Path, member: RrdMember) -> None:
         os.utime(path, ns=(member.mtime_ns, member.mtime_ns))
 
 
-def _read_member(archive: Path, member: RrdMember) -> Rrd:
-    with ExitStack() as stack:
-        if member.has_bytes and archive.joinpath(bytes_name(member.path)).exists():
-            path = archive / bytes_name(member.path)
-            stream = stack.enter_context(_open_member(path))
-            content = b"".join(_decompressed(stream, path, member.size_bytes))
-            if len(content) != member.size_bytes:
-                raise ArchiveError(
-                    f"{path} holds {len(content)} bytes, and {member.size_bytes} are recorded"
-                )
-            return decode(content)
-        if member.has_xml:
-            path = archive / xml_name(member.path)
-            stream = stack.enter_context(_open_member(path))
-            most_bytes = _XML_BASE_BYTES + _XML_FACTOR * member.size_bytes
-            pieces = _decompressed(stream, path, most_bytes)
+def read_member(archive: Path, member: RrdMember) -> Rrd:
+    """Read one RRD of an archive: from its bytes where they are there, else from its XML.
+
+    Raises:
+        ArchiveError: It is missing, damaged, or larger than its record says.
+        RrdError: It is no RRD.
+    """
+    if member.has_bytes and archive.joinpath(bytes_name(member.path)).exists():
+        path = archive / bytes_name(member.path)
+        content = _read(path, member.size_bytes)
+        if len(content) != member.size_bytes:
+            raise ArchiveError(
+                f"{path} holds {len(content)} bytes, and {member.size_bytes} are recorded"
+            )
+        return decode(content)
+    if member.has_xml:
+        with _open_member(archive / xml_name(member.path)) as stream:
+            most_bytes = _most_xml_bytes(member)
+            pieces = _decompressed(stream, archive / xml_name(member.path), most_bytes)
             return decode_xml(pieces, most_bytes=most_bytes)
     raise ArchiveError("neither the original bytes nor the XML are in the archive")
+
+
+def read_xml(archive: Path, member: RrdMember) -> bytes:
+    """Return the XML of one RRD of an archive.
+
+    Raises:
+        ArchiveError: It is missing, damaged, or larger than it may be.
+    """
+    return _read(archive / xml_name(member.path), _most_xml_bytes(member))
+
+
+def _most_xml_bytes(member: RrdMember) -> int:
+    return _XML_BASE_BYTES + _XML_FACTOR * member.size_bytes
+
+
+def _read(path: Path, most_bytes: int) -> bytes:
+    with _open_member(path) as stream:
+        return b"".join(_decompressed(stream, path, most_bytes))
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """The records of an archive's RRDs, which its manifest keeps."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import PurePosixPath
+from typing import Any
 
 from applianceforge.migrate.rrd.scan import RrdFile, Scan
 from applianceforge.model.errors import ArchiveError
@@ -58,8 +59,12 @@ def xml_name(path: str) -> str:
     return f"{FOLDER}/{path.removesuffix(_ENDING)}.xml.zst"
 
 
-def members_of(scan: Scan) -> Iterator[RrdMember]:
-    """Yield a record of each directory, file, hard link and symbolic link of a scan."""
+def members_of(scan: Scan, *, with_bytes: bool = True) -> Iterator[RrdMember]:
+    """Yield a record of each directory, file, hard link and symbolic link of a scan.
+
+    Args:
+        with_bytes: The archive will hold the original bytes, besides the XML.
+    """
     for found in scan.directories:
         yield RrdMember(
             found.path,
@@ -73,7 +78,7 @@ def members_of(scan: Scan) -> Iterator[RrdMember]:
             MemberKind.DIRECTORY,
         )
     for first, *others in scan.hard_links():
-        yield _member(first, MemberKind.FILE, "")
+        yield replace(_member(first, MemberKind.FILE, ""), has_bytes=with_bytes)
         for other in others:
             yield _member(other, MemberKind.HARD_LINK, first.path)
     for link in scan.links:
@@ -97,6 +102,28 @@ def _member(file: RrdFile, kind: MemberKind, target: str) -> RrdMember:
         kind,
         target,
     )
+
+
+def to_json(members: Sequence[RrdMember]) -> list[dict[str, Any]]:
+    """Return the records as JSON values."""
+    return [asdict(member) | {"kind": member.kind.value} for member in members]
+
+
+def from_json(records: Sequence[Mapping[str, Any]]) -> tuple[RrdMember, ...]:
+    """Return the records that `to_json` turned into JSON values.
+
+    Raises:
+        ArchiveError: They are not such values.
+    """
+    try:
+        return tuple(
+            RrdMember(**{**record, "kind": MemberKind(record["kind"])}) for record in records
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArchiveError(
+            f"the archive's list of RRDs is not usable: {error}",
+            hint="the archive was changed, or is none of ours",
+        ) from error
 
 
 def check_members(members: Sequence[RrdMember]) -> None:
