@@ -21,9 +21,9 @@ from applianceforge.cli.version import PROGRAM, version
 from applianceforge.migrate import cleaning, outcome, status
 from applianceforge.migrate.exporting import ExportOptions, export
 from applianceforge.migrate.importing import import_archive
-from applianceforge.migrate.operation import carry_out, show_plan
 from applianceforge.migrate.outcome import Outcome
-from applianceforge.migrate.preparation import Plan, plan_run
+from applianceforge.migrate.preparation import Plan
+from applianceforge.migrate.run import run, show
 from applianceforge.migrate.settings import Settings, decode
 from applianceforge.migrate.surroundings import Surroundings
 from applianceforge.migrate.tree import ProgramTree
@@ -115,7 +115,7 @@ def plan_command(config: Path, as_json: bool) -> int:
     otherwise that of the least mendable finding.
     """
     with surroundings(config, "none") as around:
-        plan = show_plan(around, plan_run, "run")
+        plan = show(around)
     if as_json:
         click.echo(json.dumps(_plan_document(plan), ensure_ascii=False, indent=1))
     else:
@@ -180,7 +180,7 @@ def run_command(config: Path, shown: str, restart: bool, report: Path | None) ->
     page in the work directory.
     """
     with surroundings(config, shown) as around:
-        done = carry_out(around, plan_run, "run", restart=restart)
+        done = run(around, restart=restart)
         page = _write_page(around, done)
     if report is not None:
         files.write_file(report, page, around.effects, mode=0o644)

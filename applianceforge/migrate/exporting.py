@@ -25,7 +25,6 @@ from applianceforge.migrate.rrd.scan import scan
 from applianceforge.migrate.settings import SourceRrdSettings
 from applianceforge.migrate.surroundings import Surroundings
 from applianceforge.migrate.workspace import Workspace, staging
-from applianceforge.model.errors import ArchiveError
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
 from applianceforge.system.progress import Counter
@@ -174,7 +173,7 @@ def export(
     """Write an archive of the source, or what is left to write of it.
 
     Raises:
-        ArchiveError: The name is taken.
+        InhibitedError: The name is taken, among others.
         ForgeError: See `carry_out`.
     """
     work = Workspace(around.settings.work.directory, "export")
@@ -182,11 +181,7 @@ def export(
     def planner(around: Surroundings, work: Workspace) -> Plan:
         return _plan(around, work, options, tool)
 
-    if options.out.exists() and not work.journal.exists():
-        raise ArchiveError(
-            f"{options.out} is already there", hint="name another place for the archive"
-        )
-    done = carry_out(around, planner, "export", restart=restart)
+    done = carry_out(around, planner, "export", (options.out,), restart=restart)
     # The archive has its name; a journal that stayed would take the next export for this one.
     for path in (work.journal, *sorted(work.root.iterdir())):
         files.remove_tree(path, around.effects)

@@ -19,7 +19,7 @@ from applianceforge.migrate.postgres.importing import (
     Template,
     target_user,
 )
-from applianceforge.migrate.preparation import Plan, Source, identity, target_setup
+from applianceforge.migrate.preparation import Plan, Source, identity, new_data, target_setup
 from applianceforge.migrate.rrd import subject as rrd_subject
 from applianceforge.migrate.rrd.archive import restore_archive
 from applianceforge.migrate.rrd.members import MemberKind, RrdMember, from_json
@@ -129,7 +129,7 @@ def import_archive(around: Surroundings, path: Path, *, restart: bool = False) -
     def planner(around: Surroundings, work: Workspace) -> Plan:
         return _plan(around, work, path)
 
-    return carry_out(around, planner, "import", restart=restart)
+    return carry_out(around, planner, "import", new_data(around.settings), restart=restart)
 
 
 def read_contents(path: Path) -> Manifest:

@@ -14,8 +14,8 @@ from applianceforge.migrate.outcome import Outcome, SideOutcome
 from applianceforge.migrate.preparation import (
     Plan,
     Planner,
+    check_finals,
     check_space,
-    check_targets,
     stop_if_inhibited,
 )
 from applianceforge.migrate.status import StatusFile
@@ -59,14 +59,20 @@ def opened(around: Surroundings, operation: str) -> Iterator[Workspace]:
         yield work
 
 
-def show_plan(around: Surroundings, planner: Planner, operation: str) -> Plan:
-    """Gather, check and plan, and do nothing; the report holds every finding."""
+def show_plan(
+    around: Surroundings, planner: Planner, operation: str, finals: Sequence[Path]
+) -> Plan:
+    """Gather, check and plan, and do nothing; the report holds every finding.
+
+    Args:
+        finals: See `carry_out`.
+    """
     with opened(around, operation) as work:
         plan = planner(around, work)
-        report = plan.report + check_space(around, work, plan)
+        report = plan.report + check_space(work, plan, finals)
         journal = Journal(work.journal, around.effects, around.clock)
         if not journal.entries:
-            report += check_targets(around)
+            report += check_finals(finals)
         return replace(plan, report=report)
 
 
@@ -74,9 +80,9 @@ def carry_out(
     around: Surroundings,
     planner: Planner,
     operation: str,
+    finals: Sequence[Path],
     *,
     restart: bool = False,
-    publishes: bool = True,
 ) -> Outcome:
     """Plan and do an operation, or what is left of it.
 
@@ -84,8 +90,9 @@ def carry_out(
         around: Settings, effects, progress, time.
         planner: Makes the plan.
         operation: Its name.
+        finals: The final names of what it makes, each under its staging name until then; nothing
+            may be there yet.
         restart: Throw away what an earlier attempt did, and begin anew.
-        publishes: It makes new data, so nothing may be under the final names yet.
 
     Returns:
         What it has to show; also written to the work directory.
@@ -96,20 +103,20 @@ def carry_out(
     """
     with opened(around, operation) as work:
         if restart:
-            forget(around, work, _stagings(around) if publishes else [])
+            forget(around, work, finals)
         journal = Journal(work.journal, around.effects, around.clock)
         if journal.first(Event.PUBLISHED) is not None and work.outcome.exists():
             return outcome.decode(work.outcome.read_bytes())
         plan = planner(around, work)
         report = plan.report + _check_clock(journal, around)
-        if not journal.entries and publishes:
-            report += check_targets(around)
-        report += check_space(around, work, plan)
+        if not journal.entries:
+            report += check_finals(finals)
+        report += check_space(work, plan, finals)
         stop_if_inhibited(report)
         _note_plan(journal, plan)
         attempts = 1 + sum(one.event in (Event.STOPPED, Event.FAILED) for one in journal.entries)
         peak = _Peak()
-        places = [work.root, *_stagings(around)]
+        places = [work.root, *map(staging, finals)]
         sink = _Both(around.sink, StatusFile(work.status, operation, os.getpid(), around.clock))
         with meter.watching(places, peak.take):
             records = execute(plan.subjects, journal, sink, peak.values)
@@ -119,33 +126,23 @@ def carry_out(
         return result
 
 
-def forget(around: Surroundings, work: Workspace, stagings: Sequence[Path]) -> None:
+def forget(around: Surroundings, work: Workspace, finals: Sequence[Path]) -> None:
     """Remove what an unfinished operation made: its work and its staging names.
 
     Raises:
         JournalError: It is finished and new data was published; there is nothing to throw away.
     """
     journal = Journal(work.journal, around.effects, around.clock)
-    if stagings and journal.first(Event.PUBLISHED) is not None:
+    if finals and journal.first(Event.PUBLISHED) is not None:
         raise JournalError(
             "this migration is finished and published",
             hint="remove the old data with `applianceforge migrate clean`; for another migration"
             " name another work directory",
         )
-    for path in stagings:
+    for path in map(staging, finals):
         files.remove_tree(path, around.effects)
     for path in sorted(work.root.iterdir()):
         files.remove_tree(path, around.effects)
-
-
-def _stagings(around: Surroundings) -> list[Path]:
-    target = around.settings.target
-    found = []
-    if target.postgres is not None:
-        found.append(staging(target.postgres.data))
-    if target.rrd is not None:
-        found.append(staging(target.rrd.directory))
-    return found
 
 
 class _Peak:

@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from applianceforge.cpuid.probe import long_mode_finding
-from applianceforge.migrate import space
 from applianceforge.migrate.engine import Step, Subject, ordered
 from applianceforge.migrate.outcome import SideOutcome
 from applianceforge.migrate.postgres import checks
@@ -30,7 +29,7 @@ from applianceforge.migrate.postgres.importing import (
 from applianceforge.migrate.postgres.server import ServerSetup
 from applianceforge.migrate.rrd.checks import check_journal, inspect
 from applianceforge.migrate.rrd.scan import Scan, scan
-from applianceforge.migrate.rrd.subject import ConvertRrds
+from applianceforge.migrate.settings import Settings
 from applianceforge.migrate.space import DatabaseSpace
 from applianceforge.migrate.surroundings import Surroundings
 from applianceforge.migrate.tree import ProgramTree
@@ -156,39 +155,6 @@ def gather(around: Surroundings, work: Workspace) -> Source:
     return Source(cluster, dumper, rrds, native_bytes, report)
 
 
-def plan_run(around: Surroundings, work: Workspace) -> Plan:
-    """Plan a whole migration on this machine."""
-    source = gather(around, work)
-    settings = around.settings
-    subjects: list[Subject] = []
-    if source.cluster is not None and source.dumper is not None:
-        subjects += [
-            export_subject(
-                around, work, source.cluster, source.dumper, work.archive, settings.work.compression
-            ),
-            import_subject(around, work, source.cluster, source.dumper),
-        ]
-    if source.rrds is not None and settings.source.rrd and settings.target.rrd:
-        subjects.append(
-            ConvertRrds(
-                settings.source.rrd,
-                source.rrds,
-                settings.target.rrd.directory,
-                settings.work.jobs,
-                around.effects,
-            )
-        )
-    peak, _ = space.run_peak_bytes(source.databases, source.native_bytes, source.rrd_count)
-    return Plan(
-        operation="run",
-        report=source.report,
-        subjects=tuple(subjects),
-        peak_bytes=peak,
-        identity=identity("run", around, subjects, source),
-        source=source_side(source),
-    )
-
-
 def identity(operation: str, around: Surroundings, subjects: list[Subject], source: Source) -> str:
     """Return a digest of what is to be done, from where to where."""
     fields = {
@@ -273,42 +239,37 @@ def import_subject(
     )
 
 
-def check_targets(around: Surroundings) -> Report:
-    """Return findings about what is already where the new data shall appear."""
-    target = around.settings.target
-    names: list[Path] = []
-    if target.postgres is not None:
-        names.append(target.postgres.data)
-    if target.rrd is not None:
-        names.append(target.rrd.directory)
+def new_data(settings: Settings) -> tuple[Path, ...]:
+    """Return the final names of the new data."""
+    target = settings.target
+    return (
+        *((target.postgres.data,) if target.postgres is not None else ()),
+        *((target.rrd.directory,) if target.rrd is not None else ()),
+    )
+
+
+def check_finals(finals: Sequence[Path]) -> Report:
+    """Return findings about what is already where something new shall appear."""
     return Report(
         tuple(
             Finding(
                 "target.exists",
                 Severity.INHIBITOR,
                 f"{path} is already there",
-                "New data appears under this name only when it is proved; what is there is not"
-                " overwritten.",
-                remedies=(Remedy("Move it away, or name another place in the settings."),),
+                "What is new appears under this name only when it is whole and proved; what is"
+                " there is not overwritten.",
+                remedies=(Remedy("Move it away, or name another place."),),
             )
-            for path in names
+            for path in finals
             if path.exists()
         )
     )
 
 
-def check_space(around: Surroundings, work: Workspace, plan: Plan) -> Report:
+def check_space(work: Workspace, plan: Plan, finals: Sequence[Path]) -> Report:
     """Return a finding if there is too little space for the predicted peak."""
-    target = around.settings.target
-    places = [around.settings.work.directory]
-    used = files.used_bytes(work.root)
-    for path in (
-        target.postgres.data if target.postgres else None,
-        target.rrd.directory if target.rrd else None,
-    ):
-        if path is not None and plan.operation != "export":
-            places.append(path.parent)
-            used += files.used_bytes(staging(path))
+    places = [work.root, *(path.parent for path in finals)]
+    used = sum(files.used_bytes(path) for path in (work.root, *map(staging, finals)))
     needed = max(0, plan.peak_bytes - used)
     free = min(map(files.free_bytes, places))
     if needed <= free:

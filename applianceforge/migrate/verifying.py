@@ -87,7 +87,7 @@ def verify(around: Surroundings) -> Outcome:
         SettingsError: The new data is not there.
         ForgeError: See `carry_out`.
     """
-    return carry_out(around, _plan, "verify", restart=True, publishes=False)
+    return carry_out(around, _plan, "verify", (), restart=True)
 
 
 def _plan(around: Surroundings, work: Workspace) -> Plan:

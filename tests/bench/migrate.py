@@ -9,14 +9,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from applianceforge.migrate.operation import carry_out
 from applianceforge.migrate.postgres import ddl
 from applianceforge.migrate.postgres.dump import Dumper
 from applianceforge.migrate.postgres.server import Server, ServerSetup, running
-from applianceforge.migrate.preparation import plan_run
 from applianceforge.migrate.rrd.convert import convert_tree
 from applianceforge.migrate.rrd.scan import scan
 from applianceforge.migrate.rrd.verify import verify_trees
+from applianceforge.migrate.run import run as run_migration
 from applianceforge.migrate.settings import (
     Settings,
     SourcePostgresSettings,
@@ -143,7 +142,7 @@ def _ours(appliance: LegacyAppliance, target: ProgramTree, where: Path) -> None:
         SourceSettings(appliance.tree.root, SourcePostgresSettings(appliance.data)),
         TargetSettings(target.root, TargetPostgresSettings(where / "new")),
     )
-    carry_out(Surroundings(settings), plan_run, "run")
+    run_migration(Surroundings(settings))
 
 
 def _theirs(
