@@ -32,6 +32,7 @@ from applianceforge.system.programs import Process, User
 _HBA = "local all all trust\n"
 _START_PATIENCE_S = 3600.0
 _STOP_PATIENCE_S = 300.0
+_REAP_PATIENCE_S = 30.0
 _POLL_S = 0.02
 _LOG_LINES = 15
 
@@ -142,6 +143,12 @@ def find_running(data: Path) -> RunningServer | None:
     Source: PostgreSQL 15, src/include/utils/pidfile.h: pid, data directory, start time, port,
     socket directory, one a line.
     """
+    noted = _read_pid_file(data)
+    return noted if noted is not None and _is_postgres(noted.pid) else None
+
+
+def _read_pid_file(data: Path) -> RunningServer | None:
+    """Return what postmaster.pid says, whether or not that server is alive."""
     pid_file = data / "postmaster.pid"
     try:
         with files.named_errors(pid_file, "read"):
@@ -150,19 +157,25 @@ def find_running(data: Path) -> RunningServer | None:
         return None  # It vanished between the look and the read.
     if not lines or not lines[0].strip().isdecimal():
         return None
-    pid = int(lines[0])
-    if not _is_postgres(pid):
-        return None
-    return RunningServer(pid, lines[4] if len(lines) > 4 else "")
+    return RunningServer(int(lines[0]), lines[4] if len(lines) > 4 else "")
 
 
 def _is_postgres(pid: int) -> bool:
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
-    return state != "Z" and any(b"postgres" in word or b"postmaster" in word for word in words)
+    named = any(b"postgres" in word or b"postmaster" in word for word in words)
+    return named and _state_of(pid) not in ("", "Z")
+
+
+def _state_of(pid: int) -> str:
+    """Return the letter of a process's state: Z if it ended but is still listed; empty if gone."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return status.rpartition(")")[2].split()[0]
 
 
 def clear_the_way(setup: ServerSetup) -> None:
@@ -173,6 +186,7 @@ def clear_the_way(setup: ServerSetup) -> None:
     """
     running = find_running(setup.data)
     if running is None:
+        _wait_for_the_dead(setup.data)
         return
     if running.sockets != str(setup.sockets):
         raise ServerRunningError(
@@ -181,6 +195,17 @@ def clear_the_way(setup: ServerSetup) -> None:
             f" {setup.data} -m fast`; do not remove postmaster.pid by hand",
         )
     _stop_pid(running.pid, signal.SIGINT)
+
+
+def _wait_for_the_dead(data: Path) -> None:
+    """Wait until a killed server is no longer listed: until then PostgreSQL takes it for alive.
+
+    Source: PostgreSQL 15, src/backend/utils/init/miscinit.c, CreateLockFile: kill(pid, 0).
+    """
+    noted = _read_pid_file(data)
+    deadline = time.monotonic() + _REAP_PATIENCE_S
+    while noted is not None and _state_of(noted.pid) == "Z" and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
 
 
 def _stop_pid(pid: int, request: signal.Signals) -> None:
