@@ -140,14 +140,17 @@ def _compare_tables(
 def _compare_recomputed(
     where: str, source: DatabaseInventory, target: DatabaseInventory
 ) -> Iterable[Difference]:
-    left = {(one.kind, one.name): one for one in source.recomputed}
-    right = {(one.kind, one.name): one for one in target.recomputed}
-    for kind, name in sorted(left.keys() & right.keys()):
-        detail = _recomputed_differs(left[kind, name], right[kind, name])
-        if detail:
+    left = {f"{one.kind} {where} {one.name}": one for one in source.recomputed}
+    right = {f"{one.kind} {where} {one.name}": one for one in target.recomputed}
+    for what in sorted(left.keys() | right.keys()):
+        if what not in right:
+            yield Difference(what, "is missing on the target")
+        elif what not in left:
+            yield Difference(what, "is on the target only")
+        elif detail := _recomputed_differs(left[what], right[what]):
             # A materialized view that was not refreshed for a while differs from its own query.
-            weight = Weight.TOLD if kind == "materialized view" else Weight.FATAL
-            yield Difference(f"{kind} {where} {name}", detail, weight)
+            weight = Weight.TOLD if left[what].kind == "materialized view" else Weight.FATAL
+            yield Difference(what, detail, weight)
 
 
 def _recomputed_differs(old: Recomputed, new: Recomputed) -> str:
