@@ -189,7 +189,7 @@ def export(
 
 
 def _plan(around: Surroundings, work: Workspace, options: ExportOptions, tool: str) -> Plan:
-    source = gather(around, work)
+    source = gather(around, work, with_target=False)
     jobs = around.settings.work.jobs
     subjects: list[Subject] = []
     if source.cluster is not None and source.dumper is not None:

@@ -29,7 +29,7 @@ from applianceforge.migrate.postgres.importing import (
 from applianceforge.migrate.postgres.server import ServerSetup
 from applianceforge.migrate.rrd.checks import check_journal, inspect
 from applianceforge.migrate.rrd.scan import Scan, scan
-from applianceforge.migrate.settings import Settings
+from applianceforge.migrate.settings import Settings, check_has_both_sides, check_has_source
 from applianceforge.migrate.space import DatabaseSpace
 from applianceforge.migrate.surroundings import Surroundings
 from applianceforge.migrate.tree import ProgramTree
@@ -124,17 +124,22 @@ def stop_if_inhibited(report: Report) -> None:
     )
 
 
-def gather(around: Surroundings, work: Workspace) -> Source:
+def gather(around: Surroundings, work: Workspace, *, with_target: bool) -> Source:
     """Look at the source and at the target's programs; nothing is written but work files.
+
+    Args:
+        with_target: The data stays on this machine, so it must be able to run what comes. An
+            export asks for nothing of the kind: it may well be made on a machine that cannot.
 
     Raises:
         ForgeError: Something cannot even be looked at.
     """
     settings, effects = around.settings, around.effects
+    (check_has_both_sides if with_target else check_has_source)(settings)
     cluster = dumper = rrds = None
     native_bytes = 0
     report = Report()
-    processor = long_mode_finding()
+    processor = long_mode_finding() if with_target else None
     if processor is not None:
         report += Report((processor,))
     if settings.source.rrd is not None:
@@ -144,14 +149,17 @@ def gather(around: Surroundings, work: Workspace) -> Source:
         report += Report((*rrds.findings, *inspection.findings))
         if settings.source.rrd.rrdcached_journal is not None:
             report += Report(check_journal(settings.source.rrd.rrdcached_journal))
-    if settings.source.postgres is not None and settings.target.postgres is not None:
+    if settings.source.postgres is not None:
         source_tree = ProgramTree(settings.source.tree)
         cluster = gather_source(settings.source.postgres, source_tree, work, effects)
-        dumper = target_programs(
-            ProgramTree(settings.target.tree), settings.target.postgres.major, work, effects
-        )
-        target = gather_target(dumper, settings.target.postgres, effects)
-        report += checks.check(cluster.facts, target)
+        wanted = settings.target.postgres
+        tree = ProgramTree(settings.target.tree)
+        dumper = target_programs(tree, wanted.major if wanted else 0, work, effects)
+        if wanted is not None and with_target:
+            target = gather_target(dumper, wanted, effects)
+            report += checks.check(cluster.facts, target)
+        else:
+            report += checks.check_source(cluster.facts, dumper.major)
     return Source(cluster, dumper, rrds, native_bytes, report)
 
 

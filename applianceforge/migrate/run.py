@@ -38,7 +38,7 @@ def show(around: Surroundings) -> Plan:
 
 def plan_run(around: Surroundings, work: Workspace) -> Plan:
     """Plan a whole migration on this machine."""
-    source = gather(around, work)
+    source = gather(around, work, with_target=True)
     settings = around.settings
     subjects: list[Subject] = []
     if source.cluster is not None and source.dumper is not None:

@@ -99,7 +99,7 @@ class TargetRrdSettings:
 class SourceSettings:
     """The 32-bit side: its program tree ("/" is this system) and its data."""
 
-    tree: Path
+    tree: Path = Path("/")
     postgres: SourcePostgresSettings | None = None
     rrd: SourceRrdSettings | None = None
 
@@ -118,7 +118,7 @@ class Settings:
     """One migration."""
 
     work: WorkSettings
-    source: SourceSettings
+    source: SourceSettings = field(default_factory=SourceSettings)
     target: TargetSettings = field(default_factory=TargetSettings)
 
 
@@ -219,14 +219,6 @@ def _contradictions(settings: Settings) -> list[str]:
         found.append("work.jobs must be from 1 to 64")
     if work.compression > 9:
         found.append("work.compression must be from 0 to 9")
-    if source.postgres is None and source.rrd is None:
-        found.append("neither source.postgres nor source.rrd is there: nothing to migrate")
-    for name, old, new in (
-        ("postgres", source.postgres, target.postgres),
-        ("rrd", source.rrd, target.rrd),
-    ):
-        if (old is None) != (new is None):
-            found.append(f"source.{name} and target.{name} must both be there, or neither")
     places: list[tuple[str, Path | None]] = [
         ("work.directory", work.directory),
         ("source.postgres.data", source.postgres.data if source.postgres else None),
@@ -240,3 +232,35 @@ def _contradictions(settings: Settings) -> list[str]:
             if path == other_path or path in other_path.parents or other_path in path.parents:
                 found.append(f"{name} and {other} lie within each other")
     return found
+
+
+def check_has_source(settings: Settings) -> None:
+    """Make sure that the settings name something to read.
+
+    Raises:
+        SettingsError: They do not.
+    """
+    if settings.source.postgres is None and settings.source.rrd is None:
+        raise SettingsError(
+            "the settings name neither source.postgres nor source.rrd: there is nothing to read",
+            hint="`applianceforge migrate settings` prints a commented example",
+        )
+
+
+def check_has_both_sides(settings: Settings) -> None:
+    """Make sure that the settings name a target for each source, and a source for each target.
+
+    Raises:
+        SettingsError: They do not.
+    """
+    check_has_source(settings)
+    for name, old, new in (
+        ("postgres", settings.source.postgres, settings.target.postgres),
+        ("rrd", settings.source.rrd, settings.target.rrd),
+    ):
+        if (old is None) != (new is None):
+            there, missing = ("source", "target") if new is None else ("target", "source")
+            raise SettingsError(
+                f"the settings name {there}.{name} but not {missing}.{name}",
+                hint=f"add {missing}.{name}, or leave both out",
+            )

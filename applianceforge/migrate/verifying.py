@@ -102,7 +102,7 @@ def _plan(around: Surroundings, work: Workspace) -> Plan:
                 hint="the new data appears when the migration is finished: `applianceforge migrate"
                 " run`",
             )
-    source = gather(around, work)
+    source = gather(around, work, with_target=True)
     subjects: list[Subject] = []
     if source.cluster is not None and source.dumper is not None and settings.target.postgres:
         target = import_subject(around, work, source.cluster, source.dumper)

@@ -44,16 +44,26 @@ def normalized(locale: str) -> str:
 def check(facts: ClusterFacts, target: TargetFacts) -> Report:
     """Return what stands in the way, and what is worth knowing."""
     findings = [
-        *_check_version(facts, target),
-        *_check_cluster(facts, target),
-        *(one for database in facts.databases for one in _check_database(database, target)),
+        *check_source(facts, target.major).findings,
+        *_check_tablespaces(facts.tablespaces, target),
+        *(one for database in facts.databases for one in _check_fits(database, target)),
     ]
     return Report(tuple(findings))
 
 
-def _check_version(facts: ClusterFacts, target: TargetFacts) -> Iterable[Finding]:
-    if facts.major > target.major or facts.major < OLDEST_MAJOR:
-        yield _newer(facts.major, target.major)
+def check_source(facts: ClusterFacts, major: int) -> Report:
+    """Return what stands in the way of reading a cluster with the programs of `major`."""
+    findings = [
+        *_check_version(facts, major),
+        *_check_cluster(facts),
+        *(one for database in facts.databases for one in _check_database(database)),
+    ]
+    return Report(tuple(findings))
+
+
+def _check_version(facts: ClusterFacts, major: int) -> Iterable[Finding]:
+    if facts.major > major or facts.major < OLDEST_MAJOR:
+        yield _newer(facts.major, major)
 
 
 def _newer(major: int, target: int) -> Finding:
@@ -68,7 +78,7 @@ def _newer(major: int, target: int) -> Finding:
     )
 
 
-def _check_cluster(facts: ClusterFacts, target: TargetFacts) -> Iterable[Finding]:
+def _check_cluster(facts: ClusterFacts) -> Iterable[Finding]:
     if not facts.control.was_shut_down:
         yield Finding(
             "postgres.not-shut-down",
@@ -99,7 +109,6 @@ def _check_cluster(facts: ClusterFacts, target: TargetFacts) -> Iterable[Finding
             "They stay behind: whoever replicates from this cluster must begin anew.",
             evidence=facts.slots,
         )
-    yield from _check_tablespaces(facts.tablespaces, target)
 
 
 def _check_tablespaces(names: Iterable[str], target: TargetFacts) -> Iterable[Finding]:
@@ -116,7 +125,7 @@ def _check_tablespaces(names: Iterable[str], target: TargetFacts) -> Iterable[Fi
         )
 
 
-def _check_database(facts: DatabaseFacts, target: TargetFacts) -> Iterable[Finding]:
+def _check_database(facts: DatabaseFacts) -> Iterable[Finding]:
     if facts.connection_limit == -2:
         yield Finding(
             "postgres.invalid-database",
@@ -138,6 +147,10 @@ def _check_database(facts: DatabaseFacts, target: TargetFacts) -> Iterable[Findi
                 ),
             ),
         )
+
+
+def _check_fits(facts: DatabaseFacts, target: TargetFacts) -> Iterable[Finding]:
+    """Return what the target lacks for a database."""
     yield from _check_extensions(facts.name, [name for name, _ in facts.extensions], target)
     wanted = {facts.collate, facts.ctype} if facts.provider == "c" else set()
     yield from _check_locales(facts.name, wanted | set(facts.collations), target)
