@@ -158,6 +158,9 @@ class ImportPostgres:
         programs.run(self._initdb(data), self.effects)
         carried = self._carry_configuration()
         self._load_globals()
+        # A commit is asynchronous here: without this, a crash right after takes the roles along.
+        with self.server.session("template1") as session:
+            session.execute("CHECKPOINT")
         files.sync_tree(data, self.effects)
         made = f"encoding {self.template.encoding}, locale {self.template.collate}"
         return StepResult("; ".join((made, *carried)))
@@ -263,6 +266,8 @@ class ImportPostgres:
 
     def _publish(self) -> StepResult:
         self.close()
+        # A run that was killed while it verified may have left its server on the staging name.
+        clear_the_way(self.setup)
         data = self.setup.data
         if data.exists():
             files.sync_tree(data, self.effects)
