@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
 from types import TracebackType
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
@@ -33,8 +33,7 @@ from applianceforge.system.progress import (
     StepStarted,
 )
 
-Kind = Literal["auto", "plain", "json", "none"]
-KINDS: tuple[Kind, ...] = ("auto", "plain", "json", "none")
+KINDS = ("auto", "plain", "json", "none")
 SCHEMA = 1
 
 _LINE_EVERY_S = 10.0
@@ -397,12 +396,13 @@ class _Now:
         return shown
 
 
-def choose(kind: Kind) -> AbstractContextManager[ProgressSink]:
+def choose(kind: str) -> AbstractContextManager[ProgressSink]:
     """Return where progress is shown, to be entered with `with`.
 
     Args:
-        kind: "auto" is live on a terminal and plain lines elsewhere, both on standard error;
-            "plain" is plain lines; "json" is JSON Lines on standard output; "none" is nothing.
+        kind: One of `KINDS`. "auto" is live on a terminal and plain lines elsewhere, both on
+            standard error; "plain" is plain lines; "json" is JSON Lines on standard output; "none"
+            is nothing.
     """
     if kind == "none":
         return nullcontext(NoProgress())

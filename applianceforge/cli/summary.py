@@ -141,8 +141,8 @@ def verdict(outcome: Outcome) -> Verdict:
         return Verdict(
             False,
             "The export is complete.",
-            f"The archive holds {_and(_contents(outcome.source))}. Nothing was compared yet: the"
-            " import compares all of it with what the archive says.",
+            f"The archive holds {_and(_contents(outcome.source))}. It is proved when it is"
+            " imported: the import compares all that it made with what the archive says.",
         )
     compared: list[str] = []
     left: list[str] = []
@@ -284,7 +284,7 @@ def report(outcome: Outcome) -> RenderableType:
 
 def show(outcome: Outcome, console: Console | None = None) -> None:
     """Print an outcome; by default to standard output."""
-    (console or Console(highlight=False)).print(report(outcome))
+    (console or Console()).print(report(outcome), highlight=False, markup=False)
 
 
 def _indented(line: str) -> Padding:
