@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from applianceforge.migrate.journal import Event, Journal
 from applianceforge.model.errors import DiskFullError, ForgeError
 from applianceforge.system.progress import Counter, ProgressSink, StepEnded, StepStarted
+from applianceforge.system.signals import deferred
 
 
 class Phase(Enum):
@@ -127,8 +128,9 @@ def execute(
             if last_step[id(subject)] is step:
                 subject.close()
     finally:
-        for _, subject in plan:
-            subject.close()
+        with deferred():
+            for _, subject in plan:
+                subject.close()
     return tuple(records)
 
 

@@ -15,8 +15,9 @@ class TableContent:
     Attributes:
         name: Schema and table, quoted as SQL does where needed.
         rows: Its row count.
-        digest: SHA-256 of its binary COPY stream in physical order without the header, in hex.
-        stream_bytes: The length of that stream.
+        digest: SHA-256 of its binary COPY stream in physical order without the header, in hex; or
+            "rows" and two sums of the rows' hashes, where the order cannot be kept.
+        stream_bytes: The length of that stream, or of the rows as text.
         as_text: Columns that went into the stream as text, since their binary form holds numbers
             that differ from cluster to cluster.
     """

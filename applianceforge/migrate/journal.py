@@ -9,6 +9,7 @@ after the last. A last line without its end of line was torn by a power cut and 
     done       step, result: what the step hands on
     failed     step, message
     stopped    step, by a signal
+    resumed    an earlier attempt was cut, however that came; this one goes on
     published  the last line: the new data has its final name
     cleaned    the old data was removed
 """
@@ -23,6 +24,7 @@ from typing import Any
 from applianceforge.model.errors import JournalError
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
+from applianceforge.system.signals import deferred
 
 SCHEMA = 1
 
@@ -35,6 +37,7 @@ class Event(Enum):
     DONE = "done"
     FAILED = "failed"
     STOPPED = "stopped"
+    RESUMED = "resumed"
     PUBLISHED = "published"
     CLEANED = "cleaned"
 
@@ -125,8 +128,9 @@ class Journal:
             "step": step,
         }
         line = json.dumps(fields | detail, ensure_ascii=False, sort_keys=False)
-        files.append_line(self._path, line.encode(), self._effects)
-        self._entries.append(entry)
+        with deferred():  # Or an interrupted line would be on the disk and not in our count.
+            files.append_line(self._path, line.encode(), self._effects)
+            self._entries.append(entry)
 
     def result_of(self, step: str) -> Mapping[str, Any] | None:
         """Return what a step handed on when it was done, or None if it is not done."""

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,6 +11,10 @@ from pathlib import Path
 
 from applianceforge.model.errors import AlreadyRunningError
 from applianceforge.system import files
+
+# Whoever only looks whether the lock is held, holds it for a moment.
+_PATIENCE_S = 0.5
+_POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ def only_run(path: Path, doing: str) -> Iterator[Owner]:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(handle)
         except BlockingIOError as error:
             owner = read_owner(path)
             who = f"process {owner.pid} ({owner.doing})" if owner else "another process"
@@ -54,6 +59,17 @@ def only_run(path: Path, doing: str) -> Iterator[Owner]:
         yield owner
     finally:
         os.close(handle)
+
+
+def _take(handle: int) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL_S)
 
 
 def read_owner(path: Path) -> Owner | None:

@@ -107,23 +107,43 @@ def carry_out(
         journal = Journal(work.journal, around.effects, around.clock)
         if journal.first(Event.PUBLISHED) is not None and work.outcome.exists():
             return outcome.decode(work.outcome.read_bytes())
-        plan = planner(around, work)
-        report = plan.report + _check_clock(journal, around)
-        if not journal.entries:
-            report += check_finals(finals)
-        report += check_space(work, plan, finals)
-        stop_if_inhibited(report)
-        _note_plan(journal, plan)
-        attempts = 1 + sum(one.event in (Event.STOPPED, Event.FAILED) for one in journal.entries)
-        peak = _Peak()
-        places = [work.root, *map(staging, finals)]
-        sink = _Both(around.sink, StatusFile(work.status, operation, os.getpid(), around.clock))
-        with meter.watching(places, peak.take):
-            records = execute(plan.subjects, journal, sink, peak.values)
-        result = _outcome(around, work, plan, journal, records, report, attempts - 1)
-        files.write_file(work.outcome, outcome.encode(result), around.effects)
-        journal.write(Event.PUBLISHED)
-        return result
+        try:
+            return _attempt(around, work, planner, journal, finals)
+        except KeyboardInterrupt:
+            _note_stop(journal)
+            raise
+
+
+def _attempt(
+    around: Surroundings,
+    work: Workspace,
+    planner: Planner,
+    journal: Journal,
+    finals: Sequence[Path],
+) -> Outcome:
+    """Plan, and do what the journal does not know as done."""
+    plan = planner(around, work)
+    report = plan.report + _check_clock(journal, around)
+    if not journal.entries:
+        report += check_finals(finals)
+    report += check_space(work, plan, finals)
+    stop_if_inhibited(report)
+    _note_plan(journal, plan)
+    peak = _Peak()
+    places = [work.root, *map(staging, finals)]
+    sink = _Both(around.sink, StatusFile(work.status, work.operation, os.getpid(), around.clock))
+    with meter.watching(places, peak.take):
+        records = execute(plan.subjects, journal, sink, peak.values)
+    result = _outcome(around, work, plan, journal, records, report)
+    files.write_file(work.outcome, outcome.encode(result), around.effects)
+    journal.write(Event.PUBLISHED)
+    return result
+
+
+def _note_stop(journal: Journal) -> None:
+    """Note that we were asked to stop, where the step that ran has not."""
+    if journal.entries and journal.entries[-1].event not in (Event.STOPPED, Event.PUBLISHED):
+        journal.write(Event.STOPPED, journal.entries[-1].step)
 
 
 def forget(around: Surroundings, work: Workspace, finals: Sequence[Path]) -> None:
@@ -159,7 +179,11 @@ class _Peak:
 
 
 def _note_plan(journal: Journal, plan: Plan) -> None:
-    """Write the plan's identity into a new journal, or compare it with an old one's."""
+    """Write the plan's identity into a new journal, or compare it with an old one's.
+
+    Raises:
+        JournalError: It is another.
+    """
     first = journal.first(Event.PLANNED)
     if first is None:
         journal.write(
@@ -175,6 +199,8 @@ def _note_plan(journal: Journal, plan: Plan) -> None:
             hint="continue with the settings that it was begun with, or begin anew with --restart;"
             " the source is as it was",
         )
+    else:
+        journal.write(Event.RESUMED)
 
 
 def _check_clock(journal: Journal, around: Surroundings) -> Report:
@@ -203,7 +229,6 @@ def _outcome(
     journal: Journal,
     records: tuple[StepRecord, ...],
     report: Report,
-    interruptions: int,
 ) -> Outcome:
     proofs, told = outcome.proofs_of(records)
     planned = journal.first(Event.PLANNED)
@@ -219,7 +244,7 @@ def _outcome(
         warnings=tuple(one.title for one in report.findings if one.severity is Severity.WARNING),
         predicted_peak_bytes=planned.detail["predicted_peak_bytes"] if planned else 0,
         peak_bytes=max((one.values.get("peak_bytes", 0) for one in records), default=0),
-        interruptions=interruptions,
+        interruptions=sum(one.event is Event.RESUMED for one in journal.entries),
     )
 
 

@@ -7,10 +7,13 @@ must never be below what is used, and should be little above.
 from dataclasses import dataclass
 
 MIB = 1 << 20
-# An empty cluster of PostgreSQL 15 takes 39 MiB with one WAL segment of 16 MiB; with wal_level
-# minimal and the limits that the target server gets, a load keeps at most five segments more.
-CLUSTER_BYTES = 24 * MIB
-WAL_BYTES = 96 * MIB
+# Of a new cluster what no database of ours accounts for: template0 and what is shared.
+CLUSTER_BYTES = 8 * MIB
+# With wal_level=minimal and max_wal_size=64MB a load kept two segments of 16 MiB for 5 MB of data,
+# four for 200 MB; never more than six were seen.
+WAL_LEAST_BYTES = 32 * MIB
+WAL_MOST_BYTES = 96 * MIB
+WAL_SHARE = 0.25
 # Each database starts as a copy of template0.
 DATABASE_BYTES = 8 * MIB
 # The i386 server aligns tuples to 4 bytes, the amd64 server to 8; growth seen: 0 to 5 %.
@@ -19,7 +22,7 @@ GROWTH = 1.05
 TEXT_MARGIN = 1.04
 # A file's last block, and its share of its directory.
 RRD_FILE_BYTES = 4096 + 64
-JOURNAL_BYTES = 4 * MIB
+JOURNAL_BYTES = 2 * MIB
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def run_peak_bytes(
     if not databases:
         return _rrd(rrd_bytes, rrd_count) + JOURNAL_BYTES, _rrd(rrd_bytes, rrd_count)
     dumps = sum(one.dump_bytes for one in databases)
-    loaded = CLUSTER_BYTES + WAL_BYTES + JOURNAL_BYTES
+    loaded = CLUSTER_BYTES + _wal_bytes(databases) + JOURNAL_BYTES
     peak = dumps + loaded
     for one in databases:
         loaded += one.loaded_bytes
@@ -67,6 +70,11 @@ def run_peak_bytes(
         dumps -= one.dump_bytes
     loaded += _rrd(rrd_bytes, rrd_count)
     return max(peak, loaded), loaded
+
+
+def _wal_bytes(databases: tuple[DatabaseSpace, ...]) -> int:
+    share = int(WAL_SHARE * sum(one.loaded_bytes for one in databases))
+    return min(WAL_MOST_BYTES, WAL_LEAST_BYTES + share)
 
 
 def _rrd(size_bytes: int, count: int) -> int:

@@ -168,3 +168,17 @@ CREATE TABLE whole_rows (id integer, r dropped, t typed[]);
 INSERT INTO whole_rows SELECT 1, d, ARRAY(SELECT t FROM typed AS t) FROM dropped AS d LIMIT 1;
 \ir corners-names.sql
 \ir corners-rules.sql
+
+-- Rows of a table that is partitioned by the hash of an enum belong into other partitions in
+-- another cluster, where the enum's labels have other OIDs.
+CREATE TYPE corner.colour AS ENUM ('red', 'green', 'blue', 'none', 'any');
+CREATE TABLE corner.by_colour (
+    colour corner.colour,
+    number integer,
+    weight float8
+) PARTITION BY HASH (colour);
+CREATE TABLE corner.by_colour_0 PARTITION OF corner.by_colour FOR VALUES WITH (MODULUS 3, REMAINDER 0);
+CREATE TABLE corner.by_colour_1 PARTITION OF corner.by_colour FOR VALUES WITH (MODULUS 3, REMAINDER 1);
+CREATE TABLE corner.by_colour_2 PARTITION OF corner.by_colour FOR VALUES WITH (MODULUS 3, REMAINDER 2);
+INSERT INTO corner.by_colour
+SELECT (enum_range(NULL::corner.colour))[1 + n % 5], n, n / 7.0::float8 FROM generate_series(1, 100) AS n;

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from applianceforge.migrate.postgres.columns import TypeFact, Types, is_portable
+from applianceforge.migrate.postgres.columns import TypeFact, Types, hashes_differ, is_portable
 from applianceforge.migrate.postgres.session import Session
 
 # Not an extension's own table, unless the extension says that it holds configuration of the user's.
@@ -22,6 +22,21 @@ WHERE c.relkind IN ('r', 'm')
   AND n.nspname !~ '^pg_(toast|temp)'
   AND (d.objid IS NULL OR c.oid = ANY (e.extconfig))
 ORDER BY 3
+"""
+# Each table that is partitioned by hash, with the types of its key and all tables below it.
+_HASHED = """
+WITH RECURSIVE below (root, member) AS (
+    SELECT partrelid, partrelid FROM pg_partitioned_table WHERE partstrat = 'h'
+    UNION ALL SELECT b.root, i.inhrelid FROM below b JOIN pg_inherits i ON i.inhparent = b.member
+)
+SELECT p.partrelid::bigint, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+       pg_relation_size(p.partrelid)::bigint,
+       ARRAY(SELECT a.atttypid::bigint FROM pg_attribute a
+             WHERE a.attrelid = p.partrelid AND a.attnum = ANY (p.partattrs)),
+       ARRAY(SELECT b.member::bigint FROM below b WHERE b.root = p.partrelid)
+FROM pg_partitioned_table p
+JOIN pg_class c ON c.oid = p.partrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE p.partstrat = 'h' ORDER BY 2
 """
 _COLUMNS = """
 SELECT attrelid::bigint, quote_ident(attname), atttypid::bigint, attgenerated <> ''
@@ -83,6 +98,8 @@ class Relation:
             user's.
         columns: In their order.
         as_text: Columns whose binary form means nothing in another cluster.
+        by_rows: Its rows are compared whatever their order: it stands for all its partitions, since
+            the hash by which they were distributed differs from cluster to cluster.
     """
 
     name: str
@@ -92,6 +109,17 @@ class Relation:
     condition: str
     columns: tuple[Column, ...]
     as_text: tuple[str, ...]
+    by_rows: bool = False
+
+    @property
+    def row_digest(self) -> str:
+        """Return the query for the number of rows, and two sums of their hashes as one text."""
+        stored = ", ".join(one.name for one in self.columns if not one.generated)
+        text = f'ROW({stored})::text COLLATE "C"'
+        sums = " || ' ' || ".join(
+            f"coalesce(sum(hashtextextended({text}, {seed})), 0)" for seed in (1, 2)
+        )
+        return f"SELECT count(*), {sums}, coalesce(sum(octet_length({text})), 0) FROM {self.name}"
 
     @property
     def copy_source(self) -> str:
@@ -129,10 +157,19 @@ def types(session: Session) -> Types:
 def relations(session: Session, known: Types) -> tuple[Relation, ...]:
     """Return the tables with rows of their own, partitions among them, and materialized views."""
     rows = session.rows(_RELATIONS)
+    hashed = [
+        row
+        for row in session.rows(_HASHED)
+        if any(hashes_differ(type_oid, known) for type_oid in row[3])
+    ]
+    covered = {member for row in hashed for member in row[4]}
+    # Of nested ones the outermost stands for all.
+    roots = [row for row in hashed if sum(row[0] in other[4] for other in hashed) == 1]
+    oids = [row[0] for row in (*rows, *roots)]
     found: dict[int, list[Column]] = defaultdict(list)
-    for oid, name, type_oid, generated in session.rows(_COLUMNS, ([row[0] for row in rows],)):
+    for oid, name, type_oid, generated in session.rows(_COLUMNS, (oids,)):
         found[oid].append(Column(name, type_oid, generated))
-    return tuple(
+    leaves = tuple(
         Relation(
             name=name,
             kind=kind,
@@ -147,6 +184,11 @@ def relations(session: Session, known: Types) -> tuple[Relation, ...]:
             ),
         )
         for oid, kind, name, populated, size, condition in rows
+        if oid not in covered
+    )
+    return leaves + tuple(
+        Relation(name, "r", True, size, "", tuple(found[oid]), (), by_rows=True)
+        for oid, name, size, _, _ in roots
     )
 
 

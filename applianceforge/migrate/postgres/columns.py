@@ -90,3 +90,12 @@ def holds_float(oid: int, types: Types) -> bool:
         return True
     inner = (*fact.fields, fact.element, fact.base)
     return any(holds_float(one, types) for one in inner if one)
+
+
+def hashes_differ(oid: int, types: Types) -> bool:
+    """Tell whether a value's hash differs from cluster to cluster: an enum's is that of its OID."""
+    fact = types.get(oid)
+    if fact is None:
+        return False
+    inner = (*fact.fields, fact.element, fact.base)
+    return fact.kind == "e" or any(hashes_differ(one, types) for one in inner if one)

@@ -151,10 +151,11 @@ def _text_bytes(session: Session) -> int:
             continue
         heap = int(session.value("SELECT pg_relation_size(%s::regclass)", (relation.name,)))
         lengths = " + ".join(_length(column, known) for column in relation.columns)
+        only = "" if relation.by_rows else "ONLY "
         blocks = max(1, heap // _BLOCK_BYTES)
         percent = min(100.0, 100.0 * _SAMPLE_BYTES / _BLOCK_BYTES / blocks)
         sample = f"TABLESAMPLE SYSTEM ({percent}) REPEATABLE (1)" if percent < 100 else ""
-        query = f"SELECT coalesce(sum({lengths}), 0)::bigint FROM ONLY {relation.name} {sample}"
+        query = f"SELECT coalesce(sum({lengths}), 0)::bigint FROM {only}{relation.name} {sample}"
         total += int(session.rows(session.encode(query))[0][0]) * 100.0 / percent
     return int(total)
 

@@ -28,6 +28,7 @@ from applianceforge.model.errors import (
 from applianceforge.system import files, programs
 from applianceforge.system.effects import Effects
 from applianceforge.system.programs import Process, User
+from applianceforge.system.signals import deferred
 
 _HBA = "local all all trust\n"
 _START_PATIENCE_S = 3600.0
@@ -49,6 +50,7 @@ _ALWAYS = {
     "log_destination": "stderr",
     "log_min_messages": "warning",
     "log_statement": "none",
+    "lc_messages": "C",
     "ssl": "off",
     "bonjour": "off",
     "jit": "off",
@@ -248,12 +250,15 @@ def running(setup: ServerSetup, effects: Effects) -> Iterator[Server]:
             f"{setup.data} belongs to user {owner.uid}, and we are user {os.geteuid()}",
             hint="run as root, or as the user who owns it",
         )
-    process = _start(setup, owner, effects)
+    process: Process | None = None
     try:
+        with deferred():
+            process = _start(setup, owner, effects)
         _wait_until_it_answers(setup, process, effects)
         yield Server(setup, process.pid, effects)
     finally:
-        _stop(process)
+        if process is not None:
+            _stop(process)
 
 
 def _start(setup: ServerSetup, owner: User, effects: Effects) -> Process:
@@ -306,7 +311,10 @@ def _wait_until_it_answers(setup: ServerSetup, process: Process, effects: Effect
                     return
             except LoginRefusedError:
                 raise
-            except ServerFailedError:
+            except ServerFailedError as error:
+                # A load that was cut between dropping template1 and making it again.
+                if "does not exist" in error.message:
+                    return
                 # Recovery after a crash answers "starting up" for as long as it takes.
                 if time.monotonic() > deadline:
                     raise
@@ -314,15 +322,16 @@ def _wait_until_it_answers(setup: ServerSetup, process: Process, effects: Effect
 
 
 def _stop(process: Process) -> None:
-    """Stop cleanly: a fast shutdown, which ends sessions and writes a checkpoint."""
+    """Stop cleanly: a fast shutdown, which ends sessions and writes a checkpoint.
+
+    A second Ctrl-C waits for it: it is the safe way, and a quick one.
+    """
     request = signal.SIGINT
-    while process.poll() is None:
-        try:
+    with deferred():
+        while process.poll() is None:
             process.send_signal(request)
             if not programs.wait(process, timeout_s=_STOP_PATIENCE_S):
                 request = signal.SIGQUIT
-        except KeyboardInterrupt:
-            continue  # A second Ctrl-C: the shutdown goes on, it is the safe and quick way.
 
 
 def _why_it_failed(setup: ServerSetup) -> ForgeError:
