@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from applianceforge.migrate.settings import LONGEST_WORK_BYTES, Settings, decode
+from applianceforge.migrate.settings import (
+    LONGEST_WORK_BYTES,
+    Settings,
+    check_has_both_sides,
+    check_has_source,
+    decode,
+)
 from applianceforge.model.errors import SettingsError
 
 WHOLE: dict[str, Any] = {
@@ -93,9 +99,11 @@ def test_an_unknown_key_that_is_like_none_lists_the_known_ones() -> None:
     assert "unknown key work.zzz; known: directory, retention_days, jobs, compression" in message
 
 
-@pytest.mark.parametrize("key", ["work.directory", "source.tree", "source.postgres.data"])
+@pytest.mark.parametrize("key", ["work.directory", "source.postgres.data", "target.rrd.directory"])
 def test_a_missing_key(key: str) -> None:
-    changes = {key: None, "work.jobs": 2, "source.postgres.superuser": "postgres"}
+    # What keeps the key's table there.
+    other = {"work": "jobs", "source": "superuser", "target": "nothing"}[key.partition(".")[0]]
+    changes = {key: None, f"{key.rpartition('.')[0]}.{other}": "x"}
     assert f"{key} is missing" in refusal(changes).message
 
 
@@ -146,12 +154,6 @@ def test_all_mistakes_are_named_at_once() -> None:
         ({"work.jobs": 0}, "work.jobs must be from 1 to 64"),
         ({"work.jobs": 65}, "work.jobs must be from 1 to 64"),
         ({"work.compression": 10}, "work.compression must be from 0 to 9"),
-        (
-            {key: None for key in WHOLE if ".rrd." in key or ".postgres." in key},
-            "neither source.postgres nor source.rrd is there",
-        ),
-        ({"target.rrd.directory": None}, "source.rrd and target.rrd must both be there"),
-        ({"source.postgres.data": None}, "source.postgres and target.postgres must both"),
         ({"target.postgres.data": "/old/data"}, "lie within each other"),
         ({"target.postgres.data": "/old/data/new"}, "lie within each other"),
         ({"target.rrd.directory": "/old"}, "lie within each other"),
@@ -162,6 +164,26 @@ def test_all_mistakes_are_named_at_once() -> None:
 )
 def test_values_that_contradict_each_other(changes: dict[str, Any], said: str) -> None:
     assert said in refusal(changes).message
+
+
+@pytest.mark.parametrize(
+    ("left_out", "said"),
+    [
+        (("target.rrd.directory",), "the settings name source.rrd but not target.rrd"),
+        (("source.postgres.data",), "the settings name target.postgres but not source.postgres"),
+        (("source.postgres.data", "source.rrd.directory"), "there is nothing to read"),
+    ],
+)
+def test_a_run_needs_both_sides(left_out: tuple[str, ...], said: str) -> None:
+    settings = decode(text(dict.fromkeys(left_out)), "box.toml")
+    with pytest.raises(SettingsError, match=said) as caught:
+        check_has_both_sides(settings)
+    assert caught.value.hint
+
+
+def test_an_export_needs_no_target() -> None:
+    left_out = dict.fromkeys(("target.postgres.data", "target.rrd.directory"))
+    check_has_source(decode(text(left_out), "box.toml"))
 
 
 def test_the_longest_work_directory_is_taken() -> None:
