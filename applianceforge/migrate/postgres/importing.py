@@ -29,6 +29,7 @@ LOADING = (
     ("max_wal_size", "64MB"),
     ("min_wal_size", "32MB"),
     ("checkpoint_timeout", "1h"),
+    ("wal_skip_threshold", "256kB"),
     ("synchronous_commit", "off"),
     ("maintenance_work_mem", "256MB"),
     ("max_parallel_maintenance_workers", "0"),
