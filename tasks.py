@@ -1,6 +1,8 @@
 """What a developer does: `inv --list` shows all of it."""
 
 import os
+import shlex
+import sys
 from pathlib import Path
 
 from invoke.collection import Collection
@@ -9,8 +11,12 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from applianceforge.model.errors import ForgeError, exit_status_of
+from tests import fuzz_rrd
 from tests.appliance import cache, legacy
+from tests.appliance.demo import prepare
 from tests.appliance.lines import Lines
+from tests.bench import migrate as bench
+from tests.crash import every
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -25,6 +31,12 @@ def _bytes_of(text: str) -> int:
     if upper.isdecimal():
         return int(upper)
     raise Exit(f"{text!r} is no size; write it like 200MB", code=2)
+
+
+def _exit_of(error: ForgeError) -> Exit:
+    """Return the end of a task for an error: what is wrong, what shows it, what to do."""
+    said = "\n".join((error.message, *error.evidence, error.hint))
+    return Exit(said, code=exit_status_of(error))
 
 
 @task(
@@ -47,8 +59,7 @@ def fixture_legacy(
     try:
         appliance = legacy.legacy(_bytes_of(size), seed=seed, major=major, progress=Lines())
     except ForgeError as error:
-        said = "\n".join((error.message, *error.evidence, error.hint))
-        raise Exit(said, code=exit_status_of(error)) from error
+        raise _exit_of(error) from error
     facts = appliance.facts()
     print(f"programs   {appliance.tree.root}")
     print(f"cluster    {appliance.data}")
@@ -69,4 +80,82 @@ def fixture_where(_context: Context) -> None:
 
 
 fixture = Collection("fixture", fixture_legacy, fixture_where)
-namespace = Collection(fixture)
+
+
+def _programs(name: str) -> str:
+    """Return the path of a program of this environment."""
+    return shlex.quote(str(Path(sys.executable).parent / name))
+
+
+def _run(context: Context, *words: str) -> None:
+    """Run a command in the foreground, with the terminal if there is one; its status is ours."""
+    command = " ".join(words)
+    done = context.run(command, pty=sys.stdout.isatty(), warn=True, in_stream=False)
+    if done is None or done.exited != 0:
+        raise Exit("", code=1 if done is None else done.exited)
+
+
+@task(
+    help={
+        "size": "of the databases' content, such as 5MB, 200MB, 1GB",
+        "seed": "what all content follows from",
+        "report": "where the HTML report goes",
+    }
+)
+def demo(
+    context: Context, size: str = "200MB", seed: int = 1, report: str = "demo-report.html"
+) -> None:
+    """Take a real 32-bit appliance's data to 64 bits, prove it equal, and show it."""
+    try:
+        settings = prepare(_bytes_of(size), seed)
+    except ForgeError as error:
+        raise _exit_of(error) from error
+    command = _programs("applianceforge")
+    _run(context, command, "check")
+    where = ("-c", shlex.quote(str(settings)))
+    _run(
+        context,
+        command,
+        "migrate",
+        "run",
+        *where,
+        "--report",
+        shlex.quote(str(Path(report).resolve())),
+    )
+
+
+@task(name="default", default=True, help={"arguments": "what pytest gets, such as '-k rrd -x'"})
+def test_default(context: Context, arguments: str = "") -> None:
+    """Run all tests but the long ones."""
+    _run(context, _programs("pytest"), arguments)
+
+
+@task(name="crash", help={"limit": "at most this many effects, spread evenly; 0 is every one"})
+def test_crash(_context: Context, limit: int = 0) -> None:
+    """Kill a migration after every one of its effects, resume it, compare the end states."""
+    raise Exit("", code=every.run_all(limit or None))
+
+
+@task(name="fuzz", help={"seconds": "how long", "seed": "where to begin"})
+def test_fuzz(_context: Context, seconds: int = 600, seed: int = 1) -> None:
+    """Feed the RRD decoder mutated files: no exception but its own, memory within bounds."""
+    raise Exit("", code=fuzz_rrd.main(seconds, seed))
+
+
+@task(
+    name="migrate",
+    help={"size": "of the databases' content", "rrds": "how many RRDs of about 140 KB"},
+)
+def bench_migrate(_context: Context, size: str = "1GB", rrds: int = 2000) -> None:
+    """Measure ours against pg_dump | pg_restore and rrdtool dump | restore, as ratios."""
+    try:
+        bench.run(_bytes_of(size), rrds)
+    except ForgeError as error:
+        raise _exit_of(error) from error
+
+
+test = Collection("test")
+test.add_task(test_default)
+test.add_task(test_crash)
+test.add_task(test_fuzz)
+namespace = Collection(demo, fixture, test, Collection("bench", bench_migrate))

@@ -202,6 +202,7 @@ def _write_page(around: Surroundings, done: Outcome) -> bytes:
             ProgramTree(settings.target.tree),
             settings.target.rrd.directory,
             around.effects,
+            patterns=settings.source.rrd.patterns,
         )
         graphs = [graph] if graph is not None else []
     page = render(done, graphs, _TOOL).encode()
