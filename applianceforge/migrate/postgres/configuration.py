@@ -34,7 +34,8 @@ def filtered(text: str, known: frozenset[str], major: int) -> tuple[str, tuple[s
     with a dot belongs to an extension and stays.
     """
     lines, aside = [], []
-    for line in text.splitlines():
+    # Only an end of line ends one: other separators may stand in values and comments.
+    for line in text.removesuffix("\n").split("\n"):
         found = _SETTING.match(line)
         name = found["name"].lower() if found else ""
         strange = name and name not in known and "." not in name and name not in _INCLUDES
@@ -61,7 +62,7 @@ def carry_over(
         if not source.is_file():
             continue
         with files.named_errors(source, "read"):
-            text = source.read_text(errors="surrogateescape")
+            text = source.read_bytes().decode("utf-8", errors="surrogateescape")
         aside: tuple[str, ...] = ()
         if name in _FILTERED:
             text, aside = filtered(text, known, major)

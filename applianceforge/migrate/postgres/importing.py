@@ -28,7 +28,7 @@ LOADING = (
     ("max_wal_senders", "0"),
     ("max_wal_size", "64MB"),
     ("min_wal_size", "32MB"),
-    ("checkpoint_timeout", "1h"),
+    ("checkpoint_timeout", "1h"), ("wal_keep_size","2GB"),
     ("wal_skip_threshold", "256kB"),
     ("synchronous_commit", "off"),
     ("maintenance_work_mem", "256MB"),
@@ -199,7 +199,8 @@ class ImportPostgres:
     def _load_globals(self) -> None:
         path = self.archive / GLOBALS
         with files.named_errors(path, "read"):
-            text = path.read_text(encoding="utf-8", errors="surrogateescape")
+            # Not as text: that would take a carriage return in a comment for an end of line.
+            text = path.read_bytes().decode("utf-8", errors="surrogateescape")
         loadable = ddl.loadable_globals(
             text, existing_roles={self.template.superuser}, tablespaces=self.tablespaces
         )

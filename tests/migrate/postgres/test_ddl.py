@@ -119,6 +119,11 @@ def test_releases_spell_the_same_thing_alike() -> None:
         ("DELETE FROM mail.delivery", "DELETE FROM mail.message", "mail.forget"),
         ("received_at IN (before)", "received_at NOT IN (before)", "mail.forget"),
         ("IS 'x'", "IS 'y'", "PROCEDURE forget"),
+        ("    -- Name: not", "\n    -- Name: not", "mail.forget"),
+        ("    -- Name: not", "-- a comment\n    -- Name: not", "mail.forget"),
+        ("    -- Name: not", "SET work_mem = '1MB';\n    -- Name: not", "mail.forget"),
+        ("    -- Name: not", "    -- Name:\u2028not", "mail.forget"),
+        ('Owner: "Jürgen O\'Neill"', "Owner: x; Tablespace: archive", "public.Böhm"),
         ("IN b integer)\n    LANGUAGE", "INOUT b integer)\n    LANGUAGE", "mail.forget"),
     ],
 )
@@ -127,6 +132,22 @@ def test_a_changed_definition_changes_one_digest(old: str, new: str, what: str) 
     changed = [b.name for a, b in zip(after, before, strict=True) if a != b]
     assert len(changed) == 1
     assert changed[0].startswith(what)
+
+
+def test_a_table_of_another_access_method_differs() -> None:
+    head = "--\n-- Name: {}; Type: TABLE; Schema: s; Owner: o\n--\n\nCREATE TABLE s.{}{};\n\n\n"
+    tables = head.format("a", "a", "()"), head.format("b", "b", "() PARTITION BY x")
+    heap, other = (f"SET default_table_access_method = {one};\n\n" for one in ("heap", "other"))
+    before = schema_objects(heap + "".join(tables))
+    assert schema_objects(tables[0] + heap + tables[1])[0] != before[0]
+    assert schema_objects(other + "".join(tables))[0] != before[0]
+    partitioned = head.format("b", "b", "()\nPARTITION BY x")
+    assert schema_objects(heap + partitioned) == schema_objects(other + partitioned)
+
+
+def test_what_is_written_between_objects_does_not_matter() -> None:
+    between = "SET default_tablespace = '';\n\nSET row_security = off;\n\n--\n-- Name: Böhm"
+    assert schema_objects(NEW.replace("--\n-- Name: Böhm", between)) == schema_objects(NEW)
 
 
 def test_the_globals() -> None:
@@ -159,6 +180,11 @@ def test_a_tablespace_may_lie_elsewhere_but_not_belong_to_another() -> None:
         ("work_mem TO '1MB'", "work_mem TO '2MB'"),
         ("ALTER ROLE postgres WITH SUPERUSER", "ALTER ROLE postgres WITH NOSUPERUSER"),
         ("two\nlines", "two\nother lines"),
+        ("two\nlines", "lines\ntwo"),
+        ("two\nlines", "two\n\nlines"),
+        ("two\nlines", "two\n-- more\nlines"),
+        ("two\nlines", "two\nSET more\nlines"),
+        ("two\nlines", "two\u2028lines"),
     ],
 )
 def test_a_changed_global_is_seen(old: str, new: str) -> None:
@@ -181,6 +207,14 @@ def test_globals_to_load() -> None:
     assert "CREATE TABLESPACE archive OWNER mail_owner LOCATION '/new/it''s quick';" in loadable
     kept = set(GLOBALS.splitlines()) - set(loadable.splitlines())
     assert len(kept) == 2
+
+
+def test_a_text_in_the_globals_is_loaded_as_it_is() -> None:
+    text = "a\u2028b\x85c\x0cd\r\nCREATE ROLE postgres;\n-- it''s no \"comment\nSET x"
+    dump = GLOBALS.replace("two\nlines", text)
+    loadable = loadable_globals(dump, existing_roles={"postgres"}, tablespaces={"archive": "/n"})
+    assert f"COMMENT ON ROLE auditor IS '{text}';\n" in loadable
+    assert names(global_objects(dump)) == names(global_objects(GLOBALS))
 
 
 def test_a_role_of_initdb_with_quotes() -> None:
