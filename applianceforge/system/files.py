@@ -109,15 +109,19 @@ def replace_volatile(path: Path, content: bytes, *, mode: int) -> None:
 
 
 def append_line(path: Path, line: bytes, effects: Effects, *, mode: int = _PRIVATE_FILE) -> None:
-    """Append one line durably; a torn line is possible only if the power goes meanwhile."""
+    """Append one line durably, or nothing; the power alone can go while half of it is there."""
     with named_errors(path, "write"):
         fresh = not path.exists()
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
+        size_bytes = os.fstat(handle).st_size
         try:
             view = memoryview(line + b"\n")
             while view:
                 view = view[os.write(handle, view) :]
             os.fsync(handle)
+        except OSError:
+            os.ftruncate(handle, size_bytes)
+            raise
         finally:
             os.close(handle)
         if fresh:

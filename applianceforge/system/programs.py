@@ -14,6 +14,7 @@ from pathlib import Path
 
 from applianceforge.model.errors import AccessDeniedError, ProgramFailedError, ProgramMissingError
 from applianceforge.system.effects import EffectKind, Effects
+from applianceforge.system.signals import deferred
 
 Process = subprocess.Popen[bytes]
 
@@ -80,6 +81,8 @@ def start(
     errors: Path | None = None,
 ) -> Process:
     """Start a program and return it running.
+
+    Whoever keeps it, calls this within `deferred`: otherwise Ctrl-C may come before it is kept.
 
     Args:
         command: What to start.
@@ -164,14 +167,18 @@ def run(
         ProgramMissingError: See `start`.
         AccessDeniedError: See `start`.
     """
-    process = start(command, effects, stdin=stdin, output=output, errors=errors)
+    process: Process | None = None
     try:
+        with deferred():
+            process = start(command, effects, stdin=stdin, output=output, errors=errors)
         stdout, stderr = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired as error:
+        assert process is not None
         stop(process)
         raise ProgramFailedError(f"{command} did not end within {timeout_s} s") from error
     except BaseException:
-        stop(process)
+        if process is not None:
+            stop(process)
         raise
     result = Output(stdout or b"", stderr or b"")
     if process.returncode != 0:
@@ -207,11 +214,12 @@ def wait(process: Process, *, timeout_s: float) -> bool:
 
 def stop(process: Process, *, patience_s: float = 10.0) -> None:
     """End a program that we started, and the session that it leads: first kindly, then not."""
-    for request in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            break
-        os.killpg(process.pid, request)
-        wait(process, timeout_s=patience_s)
+    with deferred():
+        for request in (signal.SIGTERM, signal.SIGKILL):
+            if process.poll() is not None:
+                break
+            os.killpg(process.pid, request)
+            wait(process, timeout_s=patience_s)
     for stream in (process.stdout, process.stderr):
         if stream is not None:
             stream.close()
