@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from applianceforge.formats import pg_control
 from applianceforge.formats.pg_control import ControlData
 from applianceforge.migrate.postgres import facts as cluster_facts
 from applianceforge.migrate.postgres.checks import TargetFacts, normalized
+from applianceforge.migrate.postgres.control import read_control
 from applianceforge.migrate.postgres.dump import Dumper
 from applianceforge.migrate.postgres.facts import ClusterFacts
 from applianceforge.migrate.postgres.server import ServerSetup, clear_the_way, running
@@ -14,12 +14,10 @@ from applianceforge.migrate.settings import SourcePostgresSettings, TargetPostgr
 from applianceforge.migrate.tree import ProgramTree, prove_it_runs
 from applianceforge.migrate.workspace import Workspace
 from applianceforge.model.errors import (
-    DamagedClusterError,
     ForeignClusterError,
     ProgramMissingError,
-    SettingsError,
 )
-from applianceforge.system import files, programs
+from applianceforge.system import programs
 from applianceforge.system.effects import Effects
 
 # Settings of the source server besides those of every server of ours: it shall change nothing.
@@ -32,34 +30,6 @@ class SourceCluster:
 
     setup: ServerSetup
     facts: ClusterFacts
-
-
-def read_control(data: Path) -> ControlData:
-    """Read the control file of a data directory.
-
-    Raises:
-        SettingsError: There is no data directory.
-        DamagedClusterError: The control file is missing or damaged.
-        ForeignClusterError: It is of a machine or release that is not known.
-        AccessDeniedError: It may not be read.
-    """
-    path = data / "global" / "pg_control"
-    with files.named_errors(data, "read the data directory"):
-        data.stat()
-        version = data / "PG_VERSION"
-        if not version.exists():
-            raise SettingsError(
-                f"{data} is not a PostgreSQL data directory: it has no PG_VERSION",
-                hint="name the directory that holds PG_VERSION, base/ and global/; Debian's is"
-                " /var/lib/postgresql/15/main",
-            )
-        if not path.exists():
-            raise DamagedClusterError(
-                f"{path} is missing: the data directory is damaged",
-                hint="restore it from a backup; never run pg_resetwal without a copy of the whole"
-                " directory",
-            )
-        return pg_control.decode(path.read_bytes(), name=str(path))
 
 
 def source_setup(
