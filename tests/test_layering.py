@@ -26,10 +26,14 @@ PURE = (
     "applianceforge.cpuid.verdict",
     "applianceforge.migrate.settings",
     "applianceforge.migrate.inventory",
+    "applianceforge.migrate.manifest",
+    "applianceforge.migrate.outcome",
     "applianceforge.migrate.compare",
     "applianceforge.migrate.space",
     "applianceforge.migrate.postgres.checks",
+    "applianceforge.migrate.postgres.columns",
     "applianceforge.migrate.postgres.ddl",
+    "applianceforge.migrate.postgres.diagnosis",
 )
 IMPURE = {"os", "subprocess", "socket", "shutil", "tempfile", "time", "logging"}
 

@@ -134,7 +134,7 @@ class SealArchive:
             files=archive.archived_files(found),
         )
         archive.write_manifest(root, contents, effects)
-        return StepResult(f"{len(found)} files, {counter.done_bytes} bytes")
+        return StepResult(f"{len(found)} files")
 
     def _cluster(self, root: Path) -> ArchivedCluster:
         assert self.source.cluster is not None

@@ -3,7 +3,6 @@
 Works on the names of the archive layout: `globals.sql`, `databases/NAME/`.
 """
 
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -13,7 +12,7 @@ from applianceforge.migrate.engine import Phase, Step, StepResult
 from applianceforge.migrate.postgres.census import Census
 from applianceforge.migrate.postgres.dump import Dumper
 from applianceforge.migrate.postgres.facts import ClusterFacts
-from applianceforge.migrate.postgres.server import Server, ServerSetup, running
+from applianceforge.migrate.postgres.server import OnDemand, Server, ServerSetup
 from applianceforge.system import files, meter, programs
 from applianceforge.system.effects import Effects
 from applianceforge.system.progress import Counter
@@ -49,8 +48,11 @@ class ExportPostgres:
     jobs: int
     compression: int
     effects: Effects
-    _stack: ExitStack = field(default_factory=ExitStack, repr=False)
-    _server: Server | None = None
+    _on_demand: OnDemand = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Know how to start the server."""
+        self._on_demand = OnDemand(self.setup, self.effects)
 
     def steps(self) -> tuple[Step, ...]:
         """Return inventory, globals, and a dump of each database."""
@@ -85,15 +87,12 @@ class ExportPostgres:
 
     def close(self) -> None:
         """Stop the source server."""
-        self._server = None
-        self._stack.close()
+        self._on_demand.stop()
 
     @property
     def server(self) -> Server:
-        """Return the source server; it is started when it is first needed."""
-        if self._server is None:
-            self._server = self._stack.enter_context(running(self.setup, self.effects))
-        return self._server
+        """Return the server; it is started when it is first needed."""
+        return self._on_demand.server
 
     def _take_inventory(self, counter: Counter) -> StepResult:
         census = Census(self.server, self.dumper, self.facts.control.width, self.jobs, counter)
@@ -127,4 +126,4 @@ class ExportPostgres:
             path.chmod(0o600)
         files.sync_tree(staging, self.effects)
         files.rename(staging, final, self.effects)
-        return StepResult(f"{counter.done_bytes} bytes")
+        return StepResult("")

@@ -2,7 +2,6 @@
 
 import os
 import pwd
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from applianceforge.migrate.postgres.census import Census
 from applianceforge.migrate.postgres.control import read_control
 from applianceforge.migrate.postgres.dump import Dumper
 from applianceforge.migrate.postgres.exporting import DATABASES, GLOBALS, directory_name
-from applianceforge.migrate.postgres.server import Server, ServerSetup, clear_the_way, running
+from applianceforge.migrate.postgres.server import OnDemand, Server, ServerSetup, clear_the_way
 from applianceforge.migrate.settings import TargetPostgresSettings
 from applianceforge.model.errors import NotProvedError, SettingsError
 from applianceforge.system import files, meter, programs
@@ -92,8 +91,11 @@ class ImportPostgres:
     jobs: int
     consume: bool
     effects: Effects
-    _stack: ExitStack = field(default_factory=ExitStack, repr=False)
-    _server: Server | None = None
+    _on_demand: OnDemand = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Know how to start the server."""
+        self._on_demand = OnDemand(self.setup, self.effects)
 
     def steps(self) -> tuple[Step, ...]:
         """Return create, load, finish, verify and publish."""
@@ -126,7 +128,7 @@ class ImportPostgres:
             return self._load(database, counter)
         if kind == "postgres.discard":
             files.remove_tree(self._dump_of(database), self.effects)
-            return StepResult("removed")
+            return StepResult("")
         if kind == "postgres.finish":
             return self._finish()
         if kind == "postgres.checksums":
@@ -137,15 +139,12 @@ class ImportPostgres:
 
     def close(self) -> None:
         """Stop the target server."""
-        self._server = None
-        self._stack.close()
+        self._on_demand.stop()
 
     @property
     def server(self) -> Server:
-        """Return the target server; it is started when it is first needed."""
-        if self._server is None:
-            self._server = self._stack.enter_context(running(self.setup, self.effects))
-        return self._server
+        """Return the server; it is started when it is first needed."""
+        return self._on_demand.server
 
     def _dump_of(self, database: str) -> Path:
         return self.archive / DATABASES / directory_name(database)
@@ -240,7 +239,7 @@ class ImportPostgres:
             )
             with self.server.session(database) as session:
                 session.execute("CHECKPOINT")
-        return StepResult(f"{counter.done_bytes} bytes on disk")
+        return StepResult("")
 
     def _finish(self) -> StepResult:
         self._run("vacuumdb", "--analyze-only", "--all", "--quiet", f"--jobs={self.jobs}")

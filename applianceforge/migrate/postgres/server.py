@@ -8,18 +8,15 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from applianceforge.migrate.postgres.diagnosis import why_it_failed
 from applianceforge.migrate.postgres.session import PORT, Session, open_session
 from applianceforge.migrate.tree import ProgramTree
 from applianceforge.model.errors import (
     AccessDeniedError,
-    DamagedClusterError,
-    DiskFullError,
-    ForeignClusterError,
-    ForgeError,
     LoginRefusedError,
     ServerFailedError,
     ServerRunningError,
@@ -35,7 +32,6 @@ _START_PATIENCE_S = 3600.0
 _STOP_PATIENCE_S = 300.0
 _REAP_PATIENCE_S = 30.0
 _POLL_S = 0.02
-_LOG_LINES = 15
 
 _ALWAYS = {
     "listen_addresses": "",
@@ -261,6 +257,28 @@ def running(setup: ServerSetup, effects: Effects) -> Iterator[Server]:
             _stop(process)
 
 
+@dataclass
+class OnDemand:
+    """A server that is started when it is first needed, and then kept."""
+
+    setup: ServerSetup
+    effects: Effects
+    _stack: ExitStack = field(default_factory=ExitStack, repr=False)
+    _server: Server | None = None
+
+    @property
+    def server(self) -> Server:
+        """Return the server; raises as `running` does."""
+        if self._server is None:
+            self._server = self._stack.enter_context(running(self.setup, self.effects))
+        return self._server
+
+    def stop(self) -> None:
+        """Stop the server, if it runs."""
+        self._server = None
+        self._stack.close()
+
+
 def _start(setup: ServerSetup, owner: User, effects: Effects) -> Process:
     files.make_directory(setup.sockets, effects)
     files.change_owner(setup.sockets, owner.uid, owner.gid)
@@ -298,7 +316,7 @@ def _wait_until_it_answers(setup: ServerSetup, process: Process, effects: Effect
     deadline = time.monotonic() + _START_PATIENCE_S
     while True:
         if process.poll() is not None:
-            raise _why_it_failed(setup)
+            raise why_it_failed(setup.side, setup.data, setup.log, _lines_since_start(setup))
         if (setup.sockets / f".s.PGSQL.{PORT}").exists():
             try:
                 with open_session(
@@ -334,57 +352,8 @@ def _stop(process: Process) -> None:
                 request = signal.SIGQUIT
 
 
-def _why_it_failed(setup: ServerSetup) -> ForgeError:
-    """Read the end of the log and say what it means."""
+def _lines_since_start(setup: ServerSetup) -> list[str]:
+    """Return what the server wrote since we started it last."""
     lines = setup.log.read_text(errors="replace").splitlines()
     starts = [number for number, line in enumerate(lines) if line.startswith("--- ")]
-    lines = lines[starts[-1] + 1 :] if starts else lines
-    evidence = tuple(lines[-_LOG_LINES:])
-    text = "\n".join(lines)
-    fatal = next((line for line in lines if "FATAL" in line or "PANIC" in line), "")
-    said = fatal.partition("FATAL:")[2].strip() or fatal or (lines[-1] if lines else "nothing")
-    what = f"the {setup.side} server does not start on {setup.data}: {said}"
-    if "incorrect checksum in control file" in text:
-        return ForeignClusterError(
-            what,
-            hint="this looks like damage and mostly is not: a server of another architecture reads"
-            " the control file at other offsets. Look with `applianceforge cluster info"
-            f" {setup.data}` and name the program tree of its own architecture. Never run"
-            " pg_resetwal: it would overwrite a sound control file with guesses and lose data",
-            evidence=evidence,
-        )
-    if "incompatible with server" in text:
-        return ForeignClusterError(
-            what,
-            hint="name the program tree of the architecture and major version that wrote it;"
-            f" `applianceforge cluster info {setup.data}` says which",
-            evidence=evidence,
-        )
-    if "No space left on device" in text:
-        return DiskFullError(
-            what, hint="make room on that file system, then run again", evidence=evidence
-        )
-    if "ermission denied" in text or "invalid permissions" in text or "wrong ownership" in text:
-        return AccessDeniedError(
-            what,
-            hint="the data directory must belong to the server's user with mode 0700 or 0750, and"
-            " every directory above it must let that user pass",
-            evidence=evidence,
-        )
-    if any(
-        one in text
-        for one in (
-            "could not locate a valid checkpoint",
-            "PANIC",
-            "invalid page",
-            "could not open",
-        )
-    ):
-        return DamagedClusterError(
-            what,
-            hint="restore the data directory from its backup, or repair it with its own server"
-            " first; nothing was changed. Do not run pg_resetwal before you have a copy: it throws"
-            " away what the log still holds",
-            evidence=evidence,
-        )
-    return ServerFailedError(what, hint=f"the whole log is {setup.log}", evidence=evidence)
+    return lines[starts[-1] + 1 :] if starts else lines
