@@ -68,11 +68,17 @@ def sync_directory(path: Path) -> None:
 
 
 def make_directory(path: Path, effects: Effects, *, mode: int = _PRIVATE_DIRECTORY) -> None:
-    """Make a directory, and its parents, durably; an existing one is left as it is."""
+    """Make a directory, and the parents that are missing, durably and whatever the umask is.
+
+    One that exists is left as it is.
+    """
+    if path.is_dir():
+        return
+    if not path.parent.exists():
+        make_directory(path.parent, effects, mode=mode)
     with named_errors(path, "make the directory"):
-        if path.is_dir():
-            return
-        path.mkdir(mode=mode, parents=True, exist_ok=True)
+        path.mkdir(mode=mode, exist_ok=True)
+        path.chmod(mode)
         sync_directory(path.parent)
     effects.happened(EffectKind.WRITE, f"directory {path}")
 
