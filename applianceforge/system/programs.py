@@ -4,11 +4,12 @@ No shell, /dev/null as standard input unless a file is given, the C.UTF-8 locale
 of its own for each program, so that a signal to our process group never reaches a server.
 """
 
+import ctypes
 import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ Process = subprocess.Popen[bytes]
 
 _KEPT_VARIABLES = ("HOME", "PATH", "TMPDIR", "PYTHONPATH", "PYTHONHASHSEED")
 _TAIL_LINES = 12
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def start(
     stdin: Path | None = None,
     output: Path | None = None,
     errors: Path | None = None,
+    outlives_us: bool = True,
 ) -> Process:
     """Start a program and return it running.
 
@@ -90,6 +93,8 @@ def start(
         stdin: A file to read from, instead of /dev/null.
         output: A file for standard output (0600, replaced); without it, standard output is a pipe.
         errors: A file for standard error (0600, appended to); without it, standard error is a pipe.
+        outlives_us: It may go on if we are killed, as a server does, which is found again by its
+            pid file; otherwise the kernel ends it together with the thread that started it.
 
     Raises:
         ProgramMissingError: There is no such program, or this machine cannot run it.
@@ -123,6 +128,7 @@ def start(
             extra_groups=None if user is None else [],
             umask=0o077,
             start_new_session=True,
+            preexec_fn=None if outlives_us else _dying_with_us(),
         )
     except FileNotFoundError as error:
         raise ProgramMissingError(
@@ -149,6 +155,19 @@ def start(
     return process
 
 
+def _dying_with_us() -> Callable[[], None]:
+    """Return what a new process calls to be killed when we are (prctl(2))."""
+    libc = ctypes.CDLL(None)
+    parent = os.getpid()
+
+    def call() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # We were killed before that call.
+            os._exit(1)
+
+    return call
+
+
 def run(
     command: Command,
     effects: Effects,
@@ -160,7 +179,8 @@ def run(
 ) -> Output:
     """Run a program to its end and return what it said.
 
-    An exception on the way, Ctrl-C among them, stops the program first.
+    An exception on the way, Ctrl-C among them, stops the program first; if we are killed, so is
+    the program, or it would go on writing where the next run begins anew.
 
     Raises:
         ProgramFailedError: It ended with another status than 0, by a signal, or took too long.
@@ -170,7 +190,9 @@ def run(
     process: Process | None = None
     try:
         with deferred():
-            process = start(command, effects, stdin=stdin, output=output, errors=errors)
+            process = start(
+                command, effects, stdin=stdin, output=output, errors=errors, outlives_us=False
+            )
         stdout, stderr = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired as error:
         assert process is not None
