@@ -64,7 +64,9 @@ def decode(content: bytes) -> tuple[tuple[Entry, ...], int]:
     for line in content[:whole].splitlines():
         try:
             fields = json.loads(line)
-            schema = fields.pop("schema")
+            schema = int(fields.pop("schema"))
+            if schema > SCHEMA:
+                raise _foreign(len(entries) + 1, f"schema {schema}: a newer release wrote it")
             entry = Entry(
                 number=fields.pop("number"),
                 time_s=float(fields.pop("time")),
@@ -78,15 +80,18 @@ def decode(content: bytes) -> tuple[tuple[Entry, ...], int]:
                 hint="keep the work directory for the vendor, remove it, and start again: the"
                 " source is as it was",
             ) from error
-        if schema > SCHEMA or entry.number != len(entries) + 1:
-            raise JournalError(
-                f"line {len(entries) + 1} of the journal has schema {schema}, number"
-                f" {entry.number}: it was written by a newer release, or lines are missing",
-                hint="continue with the release that began it, or remove the work directory and"
-                " start again: the source is as it was",
-            )
+        if entry.number != len(entries) + 1:
+            raise _foreign(len(entries) + 1, f"number {entry.number}: lines are missing")
         entries.append(entry)
     return tuple(entries), whole
+
+
+def _foreign(line: int, problem: str) -> JournalError:
+    return JournalError(
+        f"line {line} of the journal has {problem}",
+        hint="continue with the release that began it, or remove the work directory and start"
+        " again: the source is as it was",
+    )
 
 
 def read(path: Path) -> tuple[Entry, ...]:
