@@ -164,10 +164,13 @@ def gather(around: Surroundings, work: Workspace, *, with_target: bool) -> Sourc
 
 
 def identity(operation: str, around: Surroundings, subjects: list[Subject], source: Source) -> str:
-    """Return a digest of what is to be done, from where to where."""
+    """Return a digest of what is to be done, from where to where; how does not matter."""
+    settings = around.settings
     fields = {
         "operation": operation,
-        "settings": json.loads(json.dumps(asdict(around.settings), default=str)),
+        "sides": json.loads(
+            json.dumps([asdict(settings.source), asdict(settings.target)], default=str)
+        ),
         "steps": [step.key for step, _ in ordered(subjects)],
         "cluster": source.cluster.facts.control.system_identifier if source.cluster else 0,
     }

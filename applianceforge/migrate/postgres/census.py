@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from applianceforge.migrate.inventory import (
@@ -121,8 +121,12 @@ class Census:
         def work(number: int) -> None:
             pipe = self.server.setup.sockets / f"copy-{number}"
             with self.server.session(database, encoding=encoding) as session:
-                while not (waiting.empty() or stopped.is_set()):
-                    found.append(self._table(session, waiting.get(), pipe, stopped))
+                while not stopped.is_set():
+                    try:
+                        relation = waiting.get_nowait()
+                    except Empty:
+                        return
+                    found.append(self._table(session, relation, pipe, stopped))
 
         run_side_by_side([lambda n=n: work(n) for n in range(self.jobs)], stopped)  # type: ignore[misc]
         return tuple(sorted(found, key=lambda one: one.name))
