@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from applianceforge.migrate.manifest import ArchivedCluster
-from applianceforge.migrate.postgres.facts import ClusterFacts, DatabaseFacts
+from applianceforge.migrate.postgres.facts import INVALID, ClusterFacts, DatabaseFacts
 from applianceforge.model.errors import (
     ExtensionMissingError,
     ForeignClusterError,
@@ -126,7 +126,7 @@ def _check_tablespaces(names: Iterable[str], target: TargetFacts) -> Iterable[Fi
 
 
 def _check_database(facts: DatabaseFacts) -> Iterable[Finding]:
-    if facts.connection_limit == -2:
+    if facts.connection_limit == INVALID:
         yield Finding(
             "postgres.invalid-database",
             Severity.INHIBITOR,

@@ -63,6 +63,7 @@ def why_it_failed(side: str, data: Path, log: Path, lines: Sequence[str]) -> For
             "PANIC",
             "invalid page",
             "could not open",
+            "is not a valid data directory",
         )
     ):
         return DamagedClusterError(

@@ -25,6 +25,9 @@ ORDER BY 1
 _TABLESPACES = """
 SELECT spcname::text FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY 1
 """
+# What a database's connection limit becomes when its removal begins; it lets nobody in any more.
+# Source: PostgreSQL 15, src/include/catalog/pg_database.h, DATCONNLIMIT_INVALID_DB.
+INVALID = -2
 # A sample of about this much of each table says how long its rows are as text.
 _SAMPLE_BYTES = 8 << 20
 _BLOCK_BYTES = 8192
@@ -121,7 +124,7 @@ def gather(server: Server, control: ControlData) -> ClusterFacts:
 
 
 def _database(server: Server, facts: DatabaseFacts) -> DatabaseFacts:
-    if not facts.may_connect:
+    if not facts.may_connect or facts.connection_limit == INVALID:
         return facts
     with server.session(facts.name) as session:
         return DatabaseFacts(

@@ -32,6 +32,8 @@ _START_PATIENCE_S = 3600.0
 _STOP_PATIENCE_S = 300.0
 _REAP_PATIENCE_S = 30.0
 _POLL_S = 0.02
+# Source: PostgreSQL 15, src/backend/postmaster/postmaster.c, ProcessStartupPacket.
+_PASSING = ("starting up", "not yet accepting connections", "recovery mode", "shutting down")
 
 _ALWAYS = {
     "listen_addresses": "",
@@ -333,10 +335,20 @@ def _wait_until_it_answers(setup: ServerSetup, process: Process, effects: Effect
                 # A load that was cut between dropping template1 and making it again.
                 if "does not exist" in error.message:
                     return
-                # Recovery after a crash answers "starting up" for as long as it takes.
-                if time.monotonic() > deadline:
-                    raise
+                if not _may_pass(error) or time.monotonic() > deadline:
+                    lines = _lines_since_start(setup)
+                    raise why_it_failed(setup.side, setup.data, setup.log, lines) from error
         time.sleep(_POLL_S)
+
+
+def _may_pass(error: ServerFailedError) -> bool:
+    """Tell whether a server that refused may answer later.
+
+    Recovery after a crash answers "starting up" for as long as it takes. All else that the server
+    itself says stays as it is, such as that a catalog's file is missing.
+    """
+    said = error.message
+    return "FATAL:" not in said or any(one in said for one in _PASSING)
 
 
 def _stop(process: Process) -> None:
