@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from applianceforge.migrate import status
+from applianceforge.migrate.inventory import decode
 from applianceforge.migrate.postgres.server import find_running
 from applianceforge.migrate.workspace import Workspace
 from applianceforge.model.errors import AlreadyRunningError, ForgeError
@@ -188,6 +189,21 @@ def test_template1_was_dropped_when_the_power_went(reference: Reference) -> None
             )
             session.execute("DROP DATABASE template1")
         check_end(reference, place, run(place, RESUMED))
+
+
+def test_a_source_without_the_database_postgres(reference: Reference) -> None:
+    """Whose template1 has to be loaded through some other database all the same."""
+    with prepared(reference.appliance, reference.native) as place:
+        appliance, effects = reference.appliance, Effects()
+        with (
+            cluster.serving(appliance.tree, appliance.major, place.source, effects) as server,
+            server.session("template1") as session,
+        ):
+            session.execute("DROP DATABASE postgres")
+        done = run(place, "all")
+        assert done.status == 0, done.said
+        content = (Workspace(place.work, "run").inventories / "target.json").read_bytes()
+        assert [one.name for one in decode(content).databases] == ["mail", "template1"]
 
 
 @pytest.mark.parametrize("torn", ["appended", "cut"])

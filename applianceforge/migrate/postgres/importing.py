@@ -213,10 +213,6 @@ class ImportPostgres:
         files.write_file(script, content, self.effects)
         self._run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "template1", stdin=script)
         files.remove_tree(script, self.effects)
-        names = {one.name for one in self.databases}
-        if "postgres" not in names:
-            with self.server.session("template1") as session:
-                session.execute("DROP DATABASE IF EXISTS postgres")
 
     def _run(self, name: str, *arguments: str, stdin: Path | None = None) -> None:
         program = self.dumper.tree.postgres_program(self.dumper.major, name)
@@ -242,6 +238,10 @@ class ImportPostgres:
         return StepResult("")
 
     def _finish(self) -> StepResult:
+        if "postgres" not in {one.name for one in self.databases}:
+            # Not before: template1 was made anew through a connection to it.
+            with self.server.session("template1") as session:
+                session.execute("DROP DATABASE IF EXISTS postgres")
         self._run("vacuumdb", "--analyze-only", "--all", "--quiet", f"--jobs={self.jobs}")
         with self.server.session("template1") as session:
             session.execute("CHECKPOINT")
