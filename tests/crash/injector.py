@@ -6,6 +6,8 @@ import signal
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
+from threading import Lock
+from typing import NoReturn
 
 from applianceforge.system.effects import Effect
 from applianceforge.system.progress import ProgressEvent, StepEnded, StepStarted
@@ -80,12 +82,12 @@ class Recorded:
     step: str
 
 
-def processes_in(root: Path) -> list[int]:
+def processes_in(root: Path, spared: int = 0) -> list[int]:
     """Return the living processes that work below a directory or name it, except ourselves."""
     inside = f"{root}/"
     found = []
     for entry in os.listdir("/proc"):
-        if not entry.isdecimal() or int(entry) == os.getpid():
+        if not entry.isdecimal() or int(entry) in (os.getpid(), spared):
             continue
         try:
             working = Path(f"/proc/{entry}/cwd").readlink()
@@ -97,10 +99,10 @@ def processes_in(root: Path) -> list[int]:
     return found
 
 
-def kill_in(root: Path) -> int:
+def kill_in(root: Path, spared: int = 0) -> int:
     """Kill all processes below a directory, until there is none, and return how many there were."""
     killed: set[int] = set()
-    while found := processes_in(root):
+    while found := processes_in(root, spared):
         for pid in found:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -126,6 +128,7 @@ class Injector:
     number: int = 0
     blow: Blow = Blow.ALL
     _step: str = field(default="")
+    _lock: Lock = field(default_factory=Lock)
 
     def emit(self, event: ProgressEvent) -> None:
         """Learn which step runs; an injector is the run's progress sink, too."""
@@ -137,10 +140,12 @@ class Injector:
     def observe(self, effect: Effect) -> None:
         """Record an effect, and strike if it is the one."""
         line = Recorded(effect.number, effect.kind.value, effect.subject, self._step)
-        with open(self.record, "a") as stream:
-            stream.write(json.dumps(asdict(line)) + "\n")
-        if effect.number == self.number:
-            self._strike()
+        # Effects come from several threads: none is recorded after the one that is the last.
+        with self._lock:
+            with open(self.record, "a") as stream:
+                stream.write(json.dumps(asdict(line)) + "\n")
+            if effect.number == self.number:
+                self._strike()
 
     def _strike(self) -> None:
         if self.blow is Blow.INTERRUPT:
@@ -151,10 +156,22 @@ class Injector:
             target = self.place.target.with_name(f".{self.place.target.name}.staging")
             killed = kill_in(self.place.source if self.blow is Blow.SOURCE else target)
             self.record.with_suffix(".killed").write_text(str(killed))
+        elif self.blow is Blow.ALL:
+            _kill_all(self.place.root)
         else:
-            if self.blow is Blow.ALL:
-                kill_in(self.place.root)
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _kill_all(root: Path) -> NoReturn:
+    """Kill the servers and programs of this run, then the run, which may notice nothing before."""
+    if os.fork() == 0:
+        run = os.getppid()
+        os.kill(run, signal.SIGSTOP)
+        kill_in(root, spared=run)
+        os.kill(run, signal.SIGKILL)
+        os._exit(0)
+    while True:
+        signal.pause()
 
 
 def read_record(path: Path) -> tuple[Recorded, ...]:
