@@ -13,7 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from applianceforge.model.errors import AccessDeniedError, ProgramFailedError, ProgramMissingError
+from applianceforge.model.errors import (
+    AccessDeniedError,
+    DiskFullError,
+    ForgeError,
+    ProgramFailedError,
+    ProgramMissingError,
+)
 from applianceforge.system.effects import EffectKind, Effects
 from applianceforge.system.signals import deferred
 
@@ -21,6 +27,7 @@ Process = subprocess.Popen[bytes]
 
 _KEPT_VARIABLES = ("HOME", "PATH", "TMPDIR", "PYTHONPATH", "PYTHONHASHSEED")
 _TAIL_LINES = 12
+_NO_SPACE = ("No space left on device", "Disk quota exceeded")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -184,6 +191,7 @@ def run(
 
     Raises:
         ProgramFailedError: It ended with another status than 0, by a signal, or took too long.
+        DiskFullError: It failed, and says that no space is left.
         ProgramMissingError: See `start`.
         AccessDeniedError: See `start`.
     """
@@ -208,7 +216,7 @@ def run(
     return result
 
 
-def failure(command: Command, status: int, said: bytes) -> ProgramFailedError:
+def failure(command: Command, status: int, said: bytes) -> ForgeError:
     """Return the error for a program that ended with `status`, with the last lines it said."""
     name = command.label
     if status < 0:
@@ -218,6 +226,13 @@ def failure(command: Command, status: int, said: bytes) -> ProgramFailedError:
     else:
         how = f"ended with status {status}"
     lines = tuple(said.decode(errors="replace").splitlines()[-_TAIL_LINES:])
+    full = next((line for line in lines if any(mark in line for mark in _NO_SPACE)), "")
+    if full:
+        return DiskFullError(
+            f"{name} {how}: {full}",
+            hint="make room on that file system, then run the same command again: it continues",
+            evidence=lines,
+        )
     return ProgramFailedError(
         f"{name} {how}" + (f": {lines[-1]}" if lines else ""),
         hint=f"the command was: {command}",
