@@ -62,12 +62,11 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except _Terminated:
+    except (KeyboardInterrupt, click.Abort) as error:
+        # click turns every KeyboardInterrupt into an Abort of its own.
         _say_stopped()
-        sys.exit(_TERMINATED)
-    except (KeyboardInterrupt, click.Abort):
-        _say_stopped()
-        sys.exit(_INTERRUPTED)
+        terminated = isinstance(error, _Terminated) or isinstance(error.__cause__, _Terminated)
+        sys.exit(_TERMINATED if terminated else _INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output went away: not our failure, and nobody to tell.
         sys.stderr.close()
