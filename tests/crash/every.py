@@ -25,7 +25,7 @@ def run_all(limit: int | None = None) -> int:
     began = time.monotonic()
     lines = Lines()
     reference = refer(tiny(lines), native(lines))
-    cases = [(one.number, blow) for one in reference.effects for blow in (Blow.ALL, Blow.ALONE)]
+    cases = [(one.number, blow) for blow in (Blow.ALL, Blow.ALONE) for one in reference.effects]
     if limit is not None and limit < len(cases):
         cases = [cases[index * len(cases) // limit] for index in range(limit)]
     print(f"{len(reference.effects)} effects, {len(cases)} cases", flush=True)
