@@ -17,11 +17,12 @@ from applianceforge.migrate.preparation import (
     check_finals,
     check_space,
     stop_if_inhibited,
+    with_figure,
 )
 from applianceforge.migrate.status import StatusFile
 from applianceforge.migrate.surroundings import Surroundings
 from applianceforge.migrate.workspace import Workspace, staging
-from applianceforge.model.errors import JournalError
+from applianceforge.model.errors import DiskFullError, JournalError
 from applianceforge.model.report import Finding, Report, Severity
 from applianceforge.system import files, meter
 from applianceforge.system.progress import ProgressEvent, ProgressSink
@@ -133,7 +134,10 @@ def _attempt(
     places = [work.root, *map(staging, finals)]
     sink = _Both(around.sink, StatusFile(work.status, work.operation, os.getpid(), around.clock))
     with meter.watching(places, peak.take):
-        records = execute(plan.subjects, journal, sink, peak.values)
+        try:
+            records = execute(plan.subjects, journal, sink, peak.values)
+        except DiskFullError as error:
+            raise with_figure(error, work, plan, finals) from error
     result = _outcome(around, work, plan, journal, records, report)
     files.write_file(work.outcome, outcome.encode(result), around.effects)
     journal.write(Event.PUBLISHED)

@@ -34,7 +34,7 @@ from applianceforge.migrate.space import DatabaseSpace
 from applianceforge.migrate.surroundings import Surroundings
 from applianceforge.migrate.tree import ProgramTree
 from applianceforge.migrate.workspace import Workspace, staging
-from applianceforge.model.errors import InhibitedError
+from applianceforge.model.errors import DiskFullError, InhibitedError
 from applianceforge.model.report import Finding, Remedy, Report, Severity
 from applianceforge.system import files
 
@@ -280,7 +280,8 @@ def check_finals(finals: Sequence[Path]) -> Report:
 def check_space(work: Workspace, plan: Plan, finals: Sequence[Path]) -> Report:
     """Return a finding if there is too little space for the predicted peak."""
     places = [work.root, *(path.parent for path in finals)]
-    used = sum(files.used_bytes(path) for path in (work.root, *map(staging, finals)))
+    # What an earlier attempt has published counts too.
+    used = sum(files.used_bytes(path) for path in (work.root, *map(staging, finals), *finals))
     needed = max(0, plan.peak_bytes - used)
     free = min(map(files.free_bytes, places))
     if needed <= free:
@@ -305,6 +306,19 @@ def check_space(work: Workspace, plan: Plan, finals: Sequence[Path]) -> Report:
                 exit_status=RESOURCES_STATUS,
             ),
         )
+    )
+
+
+def with_figure(
+    error: DiskFullError, work: Workspace, plan: Plan, finals: Sequence[Path]
+) -> DiskFullError:
+    """Return an error on the way with the space that is needed to continue."""
+    used = sum(files.used_bytes(path) for path in (work.root, *map(staging, finals), *finals))
+    needed = max(0, plan.peak_bytes - used)
+    return DiskFullError(
+        error.message,
+        hint=f"{error.hint}. At most {_mib(needed)} are needed besides what is already there",
+        evidence=error.evidence,
     )
 
 

@@ -121,6 +121,10 @@ class ImportPostgres:
 
     def apply(self, step: Step, counter: Counter) -> StepResult:
         """Do one of the steps."""
+        with self._on_demand.explaining():
+            return self._apply(step, counter)
+
+    def _apply(self, step: Step, counter: Counter) -> StepResult:
         kind, _, database = step.key.partition(":")
         if kind == "postgres.create":
             return self._create()

@@ -17,7 +17,9 @@ from applianceforge.migrate.postgres.session import PORT, Session, open_session
 from applianceforge.migrate.tree import ProgramTree
 from applianceforge.model.errors import (
     AccessDeniedError,
+    DiskFullError,
     LoginRefusedError,
+    ProgramFailedError,
     ServerFailedError,
     ServerRunningError,
     SettingsError,
@@ -32,6 +34,7 @@ _START_PATIENCE_S = 3600.0
 _STOP_PATIENCE_S = 300.0
 _REAP_PATIENCE_S = 30.0
 _POLL_S = 0.02
+_WAL_SEGMENT_BYTES = 16 << 20
 # Source: PostgreSQL 15, src/backend/postmaster/postmaster.c, ProcessStartupPacket.
 _PASSING = ("starting up", "not yet accepting connections", "recovery mode", "shutting down")
 
@@ -275,10 +278,43 @@ class OnDemand:
             self._server = self._stack.enter_context(running(self.setup, self.effects))
         return self._server
 
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Name a full disk where the server, or a program that asks it, says only that it failed.
+
+        Raises:
+            DiskFullError: There is no room where it writes.
+        """
+        try:
+            yield
+        except (ServerFailedError, ProgramFailedError) as error:
+            full = _full_disk(self.setup)
+            if not full:
+                raise
+            raise DiskFullError(
+                f"{error.message}: {full}",
+                hint="make room on that file system, then run the same command again: it continues",
+                evidence=error.evidence,
+            ) from error
+
     def stop(self) -> None:
         """Stop the server, if it runs."""
         self._server = None
         self._stack.close()
+
+
+def _full_disk(setup: ServerSetup) -> str:
+    """Return what shows that the server had no room, or nothing."""
+    said = _lines_since_start(setup) if setup.log.exists() else []
+    for line in reversed(said):
+        if "No space left on device" in line:
+            return line
+    for path in (setup.data, setup.log):
+        # A log on a full disk says nothing; the server writes its own in segments.
+        free = files.free_bytes(path)
+        if free < _WAL_SEGMENT_BYTES:
+            return f"only {free} bytes are free on the file system of {path}"
+    return ""
 
 
 def _start(setup: ServerSetup, owner: User, effects: Effects) -> Process:
@@ -332,23 +368,26 @@ def _wait_until_it_answers(setup: ServerSetup, process: Process, effects: Effect
             except LoginRefusedError:
                 raise
             except ServerFailedError as error:
-                # A load that was cut between dropping template1 and making it again.
-                if "does not exist" in error.message:
+                # A load that was cut while it dropped template1, or before it was made again.
+                if any(one in error.message for one in ("does not exist", "invalid database")):
                     return
-                if not _may_pass(error) or time.monotonic() > deadline:
-                    lines = _lines_since_start(setup)
+                if not _may_pass(error.message) or time.monotonic() > deadline:
+                    lines = [*filter(_lasts, _lines_since_start(setup)), error.message]
                     raise why_it_failed(setup.side, setup.data, setup.log, lines) from error
         time.sleep(_POLL_S)
 
 
-def _may_pass(error: ServerFailedError) -> bool:
+def _may_pass(said: str) -> bool:
     """Tell whether a server that refused may answer later.
 
     Recovery after a crash answers "starting up" for as long as it takes. All else that the server
     itself says stays as it is, such as that a catalog's file is missing.
     """
-    said = error.message
-    return "FATAL:" not in said or any(one in said for one in _PASSING)
+    return "FATAL:" not in said or not _lasts(said)
+
+
+def _lasts(line: str) -> bool:
+    return not any(one in line for one in _PASSING)
 
 
 def _stop(process: Process) -> None:
