@@ -134,7 +134,13 @@ def unpack(source: Path, root: Path, counter: Counter) -> None:
         with files.named_errors(root, "write"), tarfile.open(source, mode="r|") as tar:
             root.mkdir(mode=0o700)
             for member in tar:
-                _unpack_member(tar, member, root, counter)
+                try:
+                    _unpack_member(tar, member, root, counter)
+                except (FileExistsError, NotADirectoryError) as error:
+                    raise ArchiveError(
+                        f"the tar file holds {member.name!r} twice, as a file or a directory",
+                        hint=_HINT,
+                    ) from error
     except (tarfile.TarError, EOFError) as error:
         raise ArchiveError(f"{source} is not a whole tar file: {error}", hint=_HINT) from error
 
