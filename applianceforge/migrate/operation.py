@@ -239,7 +239,7 @@ def _outcome(
     return Outcome(
         operation=plan.operation,
         began_s=journal.entries[0].time_s,
-        ended_s=max(around.clock(), journal.entries[-1].time_s),
+        ended_s=max(around.clock(), *(one.time_s for one in journal.entries)),
         source=_counted(plan.source, work.inventories / "source.json"),
         target=_target_side(around, work),
         steps=outcome.steps_of(records),

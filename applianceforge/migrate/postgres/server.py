@@ -45,6 +45,9 @@ _ALWAYS = {
     "unix_socket_group": "",
     "external_pid_file": "",
     "autovacuum": "off",
+    # A crashed server ends, and the next start recovers it: asked to stop while it recovers by
+    # itself, PostgreSQL 15 can wait for ever.
+    "restart_after_crash": "off",
     "max_logical_replication_workers": "0",
     "archive_mode": "off",
     "logging_collector": "off",
