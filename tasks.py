@@ -18,6 +18,7 @@ from tests.appliance.lines import Lines
 from tests.bench import migrate as bench
 from tests.crash import every
 
+_INTERRUPTED = 130
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -110,6 +111,8 @@ def demo(
         settings = prepare(_bytes_of(size), seed)
     except ForgeError as error:
         raise _exit_of(error) from error
+    except KeyboardInterrupt as error:
+        raise Exit("stopped; what was built is kept, run it again", code=_INTERRUPTED) from error
     command = _programs("applianceforge")
     _run(context, command, "check")
     where = ("-c", shlex.quote(str(settings)))
@@ -122,6 +125,12 @@ def demo(
         "--report",
         shlex.quote(str(Path(report).resolve())),
     )
+    print(f"""
+Everything is in {settings.parent}: old/, new/, and the settings. Go on with
+  {command} migrate verify -c {settings}
+  {command} migrate status -c {settings}
+  {command} migrate clean --dry-run -c {settings}
+To remove all that was built for it: rm -r {cache.directory()}""")
 
 
 @task(name="default", default=True, help={"arguments": "what pytest gets, such as '-k rrd -x'"})

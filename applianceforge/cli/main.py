@@ -1,5 +1,6 @@
 """`applianceforge`: one command for a person at a terminal."""
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -22,7 +23,21 @@ class _Terminated(KeyboardInterrupt):
     """SIGTERM: stop as cleanly as on Ctrl-C."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Group(click.Group):
+    """A group that does not mind if the reader of its output goes away."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; click itself would call a closed pipe a failure."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
+
+@click.group(
+    cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(version(), prog_name=PROGRAM)
 def applianceforge() -> None:
     """Take a 32-bit appliance to 64-bit, and prove that nothing was lost.
@@ -36,8 +51,11 @@ def applianceforge() -> None:
       applianceforge migrate plan -c FILE      what would be done, how much space it takes
       applianceforge migrate run -c FILE       do it; the same command continues after any cut
 
-    Every failure has an exit status of its own and says what to do; docs/exit-statuses.md lists
-    them. For completion in bash: eval "$(_APPLIANCEFORGE_COMPLETE=bash_source applianceforge)".
+    Every failure has an exit status of its own and says what to do.
+
+    \b
+    Completion in bash (or zsh, fish):
+      eval "$(_APPLIANCEFORGE_COMPLETE=bash_source applianceforge)"
     """
 
 
@@ -67,10 +85,6 @@ def main() -> None:
         _say_stopped()
         terminated = isinstance(error, _Terminated) or isinstance(error.__cause__, _Terminated)
         sys.exit(_TERMINATED if terminated else _INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output went away: not our failure, and nobody to tell.
-        sys.stderr.close()
-        sys.exit(0)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -21,6 +21,7 @@ from applianceforge.cli.version import PROGRAM, version
 from applianceforge.migrate import cleaning, outcome, status
 from applianceforge.migrate.exporting import ExportOptions, export
 from applianceforge.migrate.importing import import_archive
+from applianceforge.migrate.journal import date
 from applianceforge.migrate.outcome import Outcome
 from applianceforge.migrate.preparation import Plan
 from applianceforge.migrate.run import run, show
@@ -29,6 +30,7 @@ from applianceforge.migrate.surroundings import Surroundings
 from applianceforge.migrate.tree import ProgramTree
 from applianceforge.migrate.verifying import verify
 from applianceforge.migrate.workspace import Workspace
+from applianceforge.model.errors import ForgeError, SettingsError, exit_status_of
 from applianceforge.model.report import Report, Severity
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
@@ -67,6 +69,11 @@ def read_settings(path: Path) -> Settings:
         SettingsError: It is not there, or wrong.
         AccessDeniedError: It may not be read.
     """
+    if not path.exists():
+        raise SettingsError(
+            f"there is no settings file {path}",
+            hint="name one with -c; `applianceforge migrate settings` prints an example",
+        )
     with files.named_errors(path, "read the settings"):
         return decode(path.read_text(errors="replace"), str(path))
 
@@ -75,8 +82,48 @@ def read_settings(path: Path) -> Settings:
 def surroundings(config: Path, shown: str) -> Iterator[Surroundings]:
     """Read the settings and choose how progress is shown."""
     settings = read_settings(config)
-    with progress.choose(shown) as sink:
+    with progress.choose(shown) as sink, _told_at_the_end(shown):
         yield Surroundings(settings, Effects(), sink)
+
+
+@contextmanager
+def _told_at_the_end(shown: str) -> Iterator[None]:
+    """Where progress is JSON, end it with an object that says how it went, also if it failed."""
+    try:
+        yield
+    except ForgeError as error:
+        _print_end(
+            shown,
+            "failed",
+            exit_status=exit_status_of(error),
+            message=error.message,
+            hint=error.hint,
+            evidence=list(error.evidence),
+        )
+        raise
+    except KeyboardInterrupt:
+        _print_end(shown, "stopped")
+        raise
+
+
+def _print_end(shown: str, event: str, **fields: Any) -> None:
+    if shown == "json":
+        click.echo(json.dumps({"schema": _SCHEMA, "event": event} | fields, ensure_ascii=False))
+
+
+def _show_outcome(done: Outcome, shown: str, report: Path | None = None) -> None:
+    """Print the result of an operation: a table for a person, an object for a program."""
+    place = None if report is None else str(report)
+    if shown == "json":
+        fields = {"operation": done.operation, "earlier": done.earlier, "report": place}
+        _print_end(shown, "finished", **fields, proofs=dict(done.proofs), told=list(done.told))
+        return
+    console = Console(highlight=False)
+    if done.earlier:
+        console.print(f"Already finished on {date(done.ended_s)}; nothing was done now.\n")
+    summary.show(done, console)
+    if place is not None:
+        console.print(f"Report: {escape(place)}", soft_wrap=True)
 
 
 @click.group()
@@ -184,11 +231,7 @@ def run_command(config: Path, shown: str, restart: bool, report: Path | None) ->
         page = _write_page(around, done)
     if report is not None:
         files.write_file(report, page, around.effects, mode=0o644)
-    if shown != "json":
-        console = Console()
-        summary.show(done, console)
-        place = report or Workspace(around.settings.work.directory, "run").report
-        console.print(f"Report: {escape(str(place))}")
+    _show_outcome(done, shown, report or Workspace(around.settings.work.directory, "run").report)
 
 
 def _write_page(around: Surroundings, done: Outcome) -> bytes:
@@ -236,8 +279,7 @@ def verify_command(config: Path, shown: str) -> None:
     """Prove once more that the new data equals the old; both servers must be stopped."""
     with surroundings(config, shown) as around:
         done = verify(around)
-    if shown != "json":
-        summary.show(done, Console())
+    _show_outcome(done, shown)
 
 
 @migrate.command("export")
@@ -270,8 +312,7 @@ def export_command(
     options = ExportOptions(archive.absolute(), tar, compress, not xml_only)
     with surroundings(config, shown) as around:
         done = export(around, options, _TOOL, restart=restart)
-    if shown != "json":
-        summary.show(done, Console())
+    _show_outcome(done, shown)
 
 
 @migrate.command("import")
@@ -283,8 +324,7 @@ def import_command(config: Path, shown: str, restart: bool, archive: Path) -> No
     """Make the target from an ARCHIVE (directory or tar), prove it equal, and publish it."""
     with surroundings(config, shown) as around:
         done = import_archive(around, archive.absolute(), restart=restart)
-    if shown != "json":
-        summary.show(done, Console())
+    _show_outcome(done, shown)
 
 
 @migrate.command("clean")
@@ -303,10 +343,19 @@ def clean_command(config: Path, dry_run: bool, yes: bool) -> None:
     click.echo(f"frees {summary.size(removal.size_bytes)}")
     if dry_run:
         return
-    if not yes:
-        click.confirm("The old data is then gone. Continue?", abort=True)
+    if not yes and not _confirmed():
+        click.echo("nothing was removed")
+        return
     cleaning.clean(around, dry_run=False)
     click.echo("done")
+
+
+def _confirmed() -> bool:
+    try:
+        return click.confirm("The old data is then gone. Continue?")
+    except click.Abort:
+        click.echo("\nnobody answered; --yes removes without asking", err=True)
+        return False
 
 
 @migrate.command("report")

@@ -209,6 +209,11 @@ def _convert_directory(source: Path, target: Path, jobs: int, patterns: tuple[st
                 for line in finding.evidence
             ),
         )
+    if not found.files:
+        raise UsageError(
+            f"there is no RRD below {source}: no file matches {', '.join(patterns)}",
+            hint="name another directory, or other patterns with --pattern",
+        )
     for finding in report.findings:
         click.echo(f"{finding.title}: {', '.join(finding.evidence) or finding.summary}", err=True)
     effects = Effects()

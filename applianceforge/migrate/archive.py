@@ -83,8 +83,14 @@ def read_manifest(root: Path) -> Manifest:
         return manifest.decode(path.read_bytes(), str(path))
 
 
-def check(root: Path, contents: Manifest, counter: Counter) -> None:
+def check(root: Path, contents: Manifest, counter: Counter, name: Path) -> None:
     """Check every file of an archive against its manifest.
+
+    Args:
+        root: Its directory, or what was unpacked of it.
+        contents: Its manifest.
+        counter: Told of the bytes that were read.
+        name: What the message calls it.
 
     Raises:
         ArchiveError: Files were changed, cut short, are missing or do not belong to it; each is
@@ -94,7 +100,7 @@ def check(root: Path, contents: Manifest, counter: Counter) -> None:
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise ArchiveError(
-            f"the archive {root} is not whole: {wrong[0]}{more}", hint=_HINT, evidence=wrong
+            f"the archive {name} is not whole: {wrong[0]}{more}", hint=_HINT, evidence=wrong
         )
 
 

@@ -1,12 +1,13 @@
 """Remove the old data, after its retention, by name."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from applianceforge.migrate.journal import Event, Journal
+from applianceforge.migrate.journal import Event, Journal, date
 from applianceforge.migrate.operation import opened
+from applianceforge.migrate.postgres.control import read_control
 from applianceforge.migrate.postgres.server import find_running
+from applianceforge.migrate.preparation import new_data
 from applianceforge.migrate.rrd.scan import scan
 from applianceforge.migrate.surroundings import Surroundings
 from applianceforge.migrate.workspace import Workspace
@@ -54,6 +55,7 @@ def clean(around: Surroundings, *, dry_run: bool) -> Removal:
     with opened(around, "run") as work:
         journal = Journal(work.journal, around.effects, around.clock)
         _check_time(journal, around)
+        _check_new_data(journal, around)
         removal = _plan(around, work)
         if not dry_run:
             _apply(around, removal)
@@ -66,27 +68,50 @@ def _check_time(journal: Journal, around: Surroundings) -> None:
     published = journal.first(Event.PUBLISHED)
     if published is None:
         raise JournalError(
-            "nothing was published, so the old data is the only data",
-            hint="finish the migration first: `applianceforge migrate run`",
+            "no migration was finished here, so the old data is the only data",
+            hint="finish it first: `applianceforge migrate run`; an import leaves no old data",
         )
     latest = max(entry.time_s for entry in journal.entries)
     now = around.clock()
     if now < latest:
         raise ClockError(
-            f"the clock says {_date(now)}, which is before the migration's last entry of"
-            f" {_date(latest)}: the retention cannot be judged",
+            f"the clock says {date(now)}, which is before the migration's last entry of"
+            f" {date(latest)}: the retention cannot be judged",
             hint="set the clock, then run again: `timedatectl`, or `chronyc makestep`",
         )
     until = published.time_s + around.settings.work.retention_days * _DAY_S
     if now < until:
         raise RetentionError(
-            f"the old data is kept until {_date(until)}",
+            f"the old data is kept until {date(until)}",
             hint="wait, or set work.retention_days in the settings to less",
         )
 
 
-def _date(time_s: float) -> str:
-    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def _check_new_data(journal: Journal, around: Surroundings) -> None:
+    """Make sure that what was published is still there: else the old data is the only data.
+
+    Raises:
+        JournalError: It is not, or another cluster has its name.
+    """
+    for path in new_data(around.settings):
+        if not path.exists():
+            raise JournalError(
+                f"the new data {path} is not there, so the old data is the only data",
+                hint="put it back, or make it again: `applianceforge migrate run --restart`",
+            )
+    target = around.settings.target.postgres
+    if target is None:
+        return
+    published = journal.result_of("postgres.publish") or {}
+    ours = published.get("values", {}).get("system_identifier")
+    found = read_control(target.data).system_identifier
+    if found != ours:
+        raise JournalError(
+            f"{target.data} is not the cluster that was published (its identifier is {found}, and"
+            f" not {ours}), so the old data is the only data",
+            hint="put the new cluster back, or make it again: `applianceforge migrate run"
+            " --restart`",
+        )
 
 
 def _plan(around: Surroundings, work: Workspace) -> Removal:
@@ -106,9 +131,7 @@ def _plan(around: Surroundings, work: Workspace) -> Removal:
         found = scan(old.directory, old.patterns)
         names = [*(one.path for one in found.files), *(one.path for one in found.links)]
         rrds = [old.directory / name for name in names if (new.directory / name).exists()]
-    leftovers = tuple(
-        path for path in (work.archive, work.launchers("target"), work.inventories) if path.exists()
-    )
+    leftovers = tuple(path for path in (work.archive, work.launchers("target")) if path.exists())
     size = sum(files.used_bytes(path) for path in (*rrds, *leftovers))
     size += files.used_bytes(cluster) if cluster else 0
     return Removal(cluster, tuple(rrds), leftovers, size)

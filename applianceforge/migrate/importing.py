@@ -9,7 +9,7 @@ from applianceforge.migrate import archive, inventory, manifest, space
 from applianceforge.migrate.engine import Phase, Step, StepResult, Subject
 from applianceforge.migrate.exporting import CONFIGURATION
 from applianceforge.migrate.manifest import ArchivedCluster, Manifest
-from applianceforge.migrate.operation import carry_out
+from applianceforge.migrate.operation import carry_out, forget, opened
 from applianceforge.migrate.outcome import Outcome, SideOutcome
 from applianceforge.migrate.postgres import checks
 from applianceforge.migrate.postgres.gathering import gather_target, target_programs
@@ -75,7 +75,7 @@ class CheckArchive:
             files.remove_tree(self.root, self.effects)
             archive.unpack(self.path, self.root, counter)
             files.sync_tree(self.root, self.effects)
-        archive.check(self.root, self.contents, counter)
+        archive.check(self.root, self.contents, counter, self.path)
         if self.contents.cluster is not None:
             files.make_directory(self.work.inventories, self.effects)
             content = inventory.encode(self.contents.cluster.inventory)
@@ -135,7 +135,14 @@ def import_archive(around: Surroundings, path: Path, *, restart: bool = False) -
     def planner(around: Surroundings, work: Workspace) -> Plan:
         return _plan(around, work, path)
 
-    return carry_out(around, planner, "import", new_data(around.settings), restart=restart)
+    finals = new_data(around.settings)
+    try:
+        return carry_out(around, planner, "import", finals, restart=restart)
+    except ArchiveError:
+        # Nothing may be made of it, so nothing of it is kept: another copy begins anew.
+        with opened(around, "import") as work:
+            forget(around, work, finals)
+        raise
 
 
 def read_contents(path: Path) -> Manifest:

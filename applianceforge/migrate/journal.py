@@ -17,6 +17,7 @@ after the last. A last line without its end of line was torn by a power cut and 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,11 @@ class Entry:
     event: Event
     step: str
     detail: Mapping[str, Any]
+
+
+def date(time_s: float) -> str:
+    """Return a time of the journal as a person reads it."""
+    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def decode(content: bytes) -> tuple[tuple[Entry, ...], int]:

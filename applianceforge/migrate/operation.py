@@ -9,7 +9,7 @@ from typing import Any
 
 from applianceforge.migrate import inventory, lock, outcome
 from applianceforge.migrate.engine import StepRecord, execute
-from applianceforge.migrate.journal import Event, Journal
+from applianceforge.migrate.journal import Event, Journal, date
 from applianceforge.migrate.outcome import Outcome, SideOutcome
 from applianceforge.migrate.preparation import (
     Plan,
@@ -74,7 +74,7 @@ def show_plan(
         journal = Journal(work.journal, around.effects, around.clock)
         if not journal.entries:
             report += check_finals(finals)
-        return replace(plan, report=report)
+        return replace(plan, report=report + _check_finished(journal))
 
 
 def carry_out(
@@ -106,8 +106,10 @@ def carry_out(
         if restart:
             forget(around, work, finals)
         journal = Journal(work.journal, around.effects, around.clock)
-        if journal.first(Event.PUBLISHED) is not None and work.outcome.exists():
-            return outcome.decode(work.outcome.read_bytes())
+        published = journal.first(Event.PUBLISHED)
+        if published is not None and work.outcome.exists():
+            _check_still_there(published.time_s, finals)
+            return replace(outcome.decode(work.outcome.read_bytes()), earlier=True)
         try:
             return _attempt(around, work, planner, journal, finals)
         except KeyboardInterrupt:
@@ -144,6 +146,33 @@ def _attempt(
     return result
 
 
+def _check_still_there(published_s: float, finals: Sequence[Path]) -> None:
+    for path in finals:
+        if not path.exists():
+            raise JournalError(
+                f"this was finished on {date(published_s)}, and {path}, which it made, is no longer"
+                " there",
+                hint="put it back, or make it again from the old data with --restart",
+            )
+
+
+def _check_finished(journal: Journal) -> Report:
+    """Return what a plan says of an operation that is finished already."""
+    published = journal.first(Event.PUBLISHED)
+    if published is None:
+        return Report()
+    return Report(
+        (
+            Finding(
+                "migration.finished",
+                Severity.INFO,
+                "This migration is finished",
+                f"The new data was published on {date(published.time_s)}: `run` has nothing to do.",
+            ),
+        )
+    )
+
+
 def _note_stop(journal: Journal) -> None:
     """Note that we were asked to stop, where the step that ran has not."""
     if journal.entries and journal.entries[-1].event not in (Event.STOPPED, Event.PUBLISHED):
@@ -157,7 +186,7 @@ def forget(around: Surroundings, work: Workspace, finals: Sequence[Path]) -> Non
         JournalError: It is finished and new data was published; there is nothing to throw away.
     """
     journal = Journal(work.journal, around.effects, around.clock)
-    if finals and journal.first(Event.PUBLISHED) is not None:
+    if finals and journal.first(Event.PUBLISHED) and all(path.exists() for path in finals):
         raise JournalError(
             "this migration is finished and published",
             hint="remove the old data with `applianceforge migrate clean`; for another migration"

@@ -57,6 +57,7 @@ class Outcome:
         predicted_peak_bytes: The space that was predicted; 0 where nothing was.
         peak_bytes: The most that was seen.
         interruptions: How often it was cut and resumed.
+        earlier: It was finished before, and nothing was done now.
     """
 
     operation: str
@@ -71,6 +72,7 @@ class Outcome:
     predicted_peak_bytes: int
     peak_bytes: int
     interruptions: int
+    earlier: bool = False
 
     @property
     def elapsed_s(self) -> float:

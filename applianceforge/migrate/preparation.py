@@ -34,7 +34,7 @@ from applianceforge.migrate.space import DatabaseSpace
 from applianceforge.migrate.surroundings import Surroundings
 from applianceforge.migrate.tree import ProgramTree
 from applianceforge.migrate.workspace import Workspace, staging
-from applianceforge.model.errors import DiskFullError, InhibitedError
+from applianceforge.model.errors import DiskFullError, InhibitedError, SettingsError
 from applianceforge.model.report import Finding, Remedy, Report, Severity
 from applianceforge.system import files
 
@@ -270,6 +270,7 @@ def check_finals(finals: Sequence[Path]) -> Report:
                 "What is new appears under this name only when it is whole and proved; what is"
                 " there is not overwritten.",
                 remedies=(Remedy("Move it away, or name another place."),),
+                exit_status=SettingsError.exit_status,
             )
             for path in finals
             if path.exists()

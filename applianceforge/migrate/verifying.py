@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from applianceforge.migrate.engine import Phase, Step, StepResult, Subject
+from applianceforge.migrate.journal import Event, Journal, date
 from applianceforge.migrate.operation import carry_out
 from applianceforge.migrate.outcome import Outcome
 from applianceforge.migrate.postgres.exporting import ExportPostgres
@@ -20,7 +21,7 @@ from applianceforge.migrate.rrd.verify import verify_trees
 from applianceforge.migrate.settings import SourceRrdSettings, TargetRrdSettings
 from applianceforge.migrate.surroundings import Surroundings
 from applianceforge.migrate.workspace import Workspace
-from applianceforge.model.errors import SettingsError
+from applianceforge.model.errors import NotProvedError, SettingsError
 from applianceforge.system.progress import Counter
 
 
@@ -87,7 +88,26 @@ def verify(around: Surroundings) -> Outcome:
         SettingsError: The new data is not there.
         ForgeError: See `carry_out`.
     """
-    return carry_out(around, _plan, "verify", (), restart=True)
+    finished = Journal(
+        Workspace(around.settings.work.directory, "run").journal, around.effects, around.clock
+    )
+    cleaned = finished.first(Event.CLEANED)
+    if cleaned is not None:
+        raise SettingsError(
+            f"the old data was removed by `clean` on {date(cleaned.time_s)}: there is nothing to"
+            " compare with",
+            hint="the inventory that the new data was proved by is in the work directory, under"
+            " run/inventories",
+        )
+    try:
+        return carry_out(around, _plan, "verify", (), restart=True)
+    except NotProvedError as error:
+        raise NotProvedError(
+            error.message,
+            hint="if one of the sides was used since the migration, that is what you see. If not:"
+            " stop using the new data, keep everything, and tell the vendor",
+            evidence=error.evidence,
+        ) from error
 
 
 def _plan(around: Surroundings, work: Workspace) -> Plan:

@@ -2,7 +2,7 @@
 
     ForgeError                      (abstract)
     +- UsageError               2   the command line is wrong
-    +- SettingsError           40   the settings file is wrong
+    +- SettingsError           40   the settings file, or a path, is wrong
     +- ProgramMissingError     41   a program, or its tree, is not there or cannot run
     +- ProgramFailedError      42   a program ended with a failure that has no name here
     +- ServerFailedError       43   a PostgreSQL server does not start or went away

@@ -314,4 +314,4 @@ def test_packing_is_one_step(archives: Archives, place: Path) -> None:
     archive.pack(archives.directory, place / "again.tar", effects)
     assert [path.name for path in place.iterdir()] == ["again.tar"]
     archive.unpack(place / "again.tar", place / "again", counter())
-    archive.check(place / "again", archive.read_manifest(place / "again"), counter())
+    archive.check(place / "again", archive.read_manifest(place / "again"), counter(), place)

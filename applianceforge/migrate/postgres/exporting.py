@@ -104,7 +104,7 @@ class ExportPostgres:
         files.make_directory(self.inventories, self.effects)
         files.write_file(self.inventories / "source.json", inventory.encode(found), self.effects)
         tables = sum(len(one.tables) for one in found.databases)
-        return StepResult(f"{found.rows} rows in {tables} tables")
+        return StepResult(f"{found.rows:,} rows in {tables} tables")
 
     def _dump_globals(self) -> StepResult:
         text = self.dumper.globals_text(self.server)

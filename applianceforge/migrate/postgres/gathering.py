@@ -45,6 +45,10 @@ def source_setup(
     """
     control = read_control(settings.data)
     major = int(control.major.partition(".")[0])
+    if not tree.root.is_dir():
+        raise ProgramMissingError(
+            f"there is no program tree {tree.root}", hint="name the right one: source.tree"
+        )
     if major not in tree.postgres_majors:
         have = ", ".join(map(str, tree.postgres_majors)) or "none"
         raise ForeignClusterError(

@@ -299,7 +299,8 @@ class ImportPostgres:
             for space in self.tablespaces.values():
                 files.sync_tree(Path(space), self.effects)
             files.rename(data, self.final, self.effects)
-        return StepResult(str(self.final))
+        identifier = read_control(self.final).system_identifier
+        return StepResult(str(self.final), {"system_identifier": identifier})
 
 
 def prove(expected: ClusterInventory, found: ClusterInventory) -> StepResult:
@@ -325,7 +326,7 @@ def prove(expected: ClusterInventory, found: ClusterInventory) -> StepResult:
         "as_text": sum(len(t.as_text) for one in expected.databases for t in one.tables),
     }
     return StepResult(
-        f"{proofs['rows']} rows in {proofs['tables']} tables equal",
+        f"{proofs['rows']:,} rows in {proofs['tables']} tables equal",
         {"proved": proofs, "told": told},
     )
 

@@ -61,7 +61,7 @@ class ConvertRrds:
         found = scan(self.source.directory, self.source.patterns)
         done = convert_tree(found, target, self.effects, counter=counter, jobs=self.jobs)
         return StepResult(
-            f"{done.files} files, {done.target_bytes} bytes",
+            f"{done.files} files",
             {"files": done.files, "target_bytes": done.target_bytes},
         )
 
