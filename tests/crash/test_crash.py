@@ -171,7 +171,16 @@ def errors() -> list[type[ForgeError]]:
     return ForgeError.__subclasses__()
 
 
-def test_template1_was_dropped_when_the_power_went(reference: Reference) -> None:
+@pytest.mark.parametrize(
+    "left",
+    [
+        "DROP DATABASE template1",
+        # Half dropped, as PostgreSQL notes since 15.4: nobody can connect to it.
+        "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'template1'",
+    ],
+    ids=["dropped", "half-dropped"],
+)
+def test_template1_was_dropped_when_the_power_went(reference: Reference, left: str) -> None:
     """A load drops the database first; without template1 no server seems to answer."""
     number = number_of(reference, "pg_restore", "postgres.load:template1")
     with prepared(reference.appliance, reference.native) as place:
@@ -185,7 +194,7 @@ def test_template1_was_dropped_when_the_power_went(reference: Reference) -> None
             session.execute(
                 "UPDATE pg_database SET datistemplate = false WHERE datname = 'template1'"
             )
-            session.execute("DROP DATABASE template1")
+            session.execute(left)
         check_end(reference, place, run(place, RESUMED))
 
 
