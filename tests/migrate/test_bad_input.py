@@ -14,7 +14,7 @@ from applianceforge.model.errors import ForeignClusterError
 from applianceforge.system.effects import Effects
 from tests.appliance import cluster
 from tests.appliance.legacy import LegacyAppliance
-from tests.migrate.boxes import NOBODY, Box, Said
+from tests.migrate.boxes import NOBODY, Box, Said, applianceforge
 
 pytestmark = pytest.mark.real
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
@@ -338,3 +338,30 @@ def test_a_tablespace_without_a_new_place(tiny_box: Box) -> None:
     assert "target.postgres.tablespaces" in said.hint
     relative = tiny_box.with_settings(target__postgres__tablespaces__archive="not/absolute")
     refused(relative, 40, "target.postgres.tablespaces.archive")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ("work.directory", "work.directroy", "did you mean work.directory?"),
+        ("source.tree = ", "schema = 2\nsource.tree = ", "schema 2"),
+        ("work.directory = ", "work.directory ", "is not TOML"),
+        ('/work"', f'/{"w" * 100}"', "too long a path"),
+        ('/new/data"', '/old/data"', "lie within each other"),
+    ],
+)
+def test_settings_that_are_wrong(tiny_box: Box, old: str, new: str, word: str) -> None:
+    assert old in tiny_box.text
+    config = tiny_box.place / "wrong.toml"
+    config.write_text(tiny_box.text.replace(old, new))
+    said = applianceforge("migrate", "run", "-c", config)
+    assert said.status == 40, said.errors
+    assert word in said.errors
+    assert said.hint
+
+
+def test_settings_that_are_not_there(tiny_box: Box) -> None:
+    said = applianceforge("migrate", "plan", "-c", tiny_box.place / "nowhere.toml")
+    assert said.status == 40
+    assert "nowhere.toml" in said.errors
+    assert said.hint
