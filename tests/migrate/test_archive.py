@@ -143,7 +143,7 @@ def test_from_amd64_to_i386(archives: Archives, empty_box: Box, i386_tree: Progr
 
 def test_a_name_that_is_taken(archives: Archives) -> None:
     said = archives.box.migrate("export", "--progress", "none", str(archives.tar))
-    assert said.status == 24
+    assert said.status == 40
     assert f"{archives.tar} is already there" in said.errors
     assert said.hint
 
