@@ -126,6 +126,8 @@ def _view_of_archive(rrd: Rrd, number: int, archive: Archive) -> View | None:
     earlier_s = max(1, int(rows * row_s / _WIDTH * _OFF_THE_EDGE))
     end_s = state.last_up_s - state.last_up_s % row_s - earlier_s
     seen = [value for _, column in shown for value in column[:rows] if value == value]
+    if not seen:
+        return None
     least, most = min(seen), max(seen)
     return View(
         start_s=end_s - rows * row_s,

@@ -121,7 +121,7 @@ def decode(content: bytes, name: str) -> Manifest:
         raise _refused(f"{name} was changed: its digest is not what it says")
     try:
         return _from_fields(fields)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _refused(f"{name} lacks a part: {error}") from error
 
 

@@ -38,6 +38,7 @@ from applianceforge.migrate.tree import ProgramTree
 from applianceforge.model.errors import ProgramFailedError, RrdError
 from applianceforge.system import programs
 from applianceforge.system.effects import Effects
+from tests.appliance.legacy import LegacyAppliance
 
 BEGIN_S = 1_700_000_100
 # Escaped or not, each must reach rrdtool as it is.
@@ -258,3 +259,12 @@ def test_only_averages_and_plain_names_and_three_sources_are_drawn() -> None:
 def test_no_picture_is_refused(png: bytes) -> None:
     with pytest.raises(RrdError, match="no picture"):
         pixels(png)
+
+
+@pytest.mark.real
+def test_a_view_of_every_rrd_of_an_appliance(legacy_small: LegacyAppliance) -> None:
+    """One has known values only where they are too old to be shown."""
+    files = [legacy_small.rrd / one.path for one in scan(legacy_small.rrd).files]
+    views = [view_of(decode(path.read_bytes())) for path in files]
+    assert len(views) == len(files) > 20
+    assert any(view is not None for view in views)
