@@ -2,7 +2,9 @@
 
 import sys
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 
 from tests.appliance.lines import Lines
 from tests.crash.cases import Reference, cut_and_resume, refer
@@ -53,7 +55,9 @@ def _try(reference: Reference, number: int, blow: Blow) -> str:
     try:
         cut_and_resume(reference, number, blow)
     except AssertionError as error:
-        return f"FAILED: {error}"
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        line = f"line {where.lineno} of {Path(where.filename).name}"
+        return f"FAILED: {str(error) or where.line} ({line})"
     return ""
 
 

@@ -12,6 +12,8 @@ from typing import NoReturn
 from applianceforge.system.effects import Effect
 from applianceforge.system.progress import ProgressEvent, StepEnded, StepStarted
 
+_MOST_FILES = 4096
+
 
 class Blow(Enum):
     """What is struck.
@@ -166,6 +168,7 @@ def _kill_all(root: Path) -> NoReturn:
     """Kill the servers and programs of this run, then the run, which may notice nothing before."""
     if os.fork() == 0:
         run = os.getppid()
+        os.closerange(3, _MOST_FILES)  # The lock among them: it shall end with the run.
         os.kill(run, signal.SIGSTOP)
         kill_in(root, spared=run)
         os.kill(run, signal.SIGKILL)

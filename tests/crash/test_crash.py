@@ -71,8 +71,9 @@ def test_killed_at_every_edge_of_a_step(reference: Reference) -> None:
     for place, number in enumerate(edges(reference.effects)):
         blow = Blow.ALONE if place % 2 else Blow.ALL
 
-        def case(number: int = number, blow: Blow = blow) -> None:
-            cut_and_resume(reference, number, blow)
+        # The whole list takes every cluster's inventory anew; here every third will do.
+        def case(number: int = number, blow: Blow = blow, anew: bool = place % 3 == 0) -> None:
+            cut_and_resume(reference, number, blow, anew=anew)
 
         cases.append(((number, blow.value), case))
     side_by_side(cases)
