@@ -32,9 +32,10 @@ from applianceforge.system.progress import (
 # Goes up when the same recipe makes another tree than before.
 _SCHEMA = 1
 
+_MMDEBSTRAP = "/usr/bin/mmdebstrap"
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_MIRROR = "http://mirror.example/debian"
-_SECURITY_MIRROR = "http://mirror.example/debian-security"
+_MAIN_LABEL = "Debian"
+_SECURITY_LABEL = "Debian-Security"
 _NOT_NEEDED = ("doc", "info", "lintian", "locale", "man")
 # apt reads its proxy and certificates from the host's apt.conf, and these where that is silent.
 _NETWORK_VARIABLES = (
@@ -97,14 +98,54 @@ class Recipe:
         """Return what a person calls it."""
         return f"{self.suite} {self.architecture.value}: {', '.join(self.packages)}"
 
-    @property
-    def sources(self) -> tuple[str, ...]:
+    def sources(self, mirrors: "Mirrors") -> tuple[str, ...]:
         """Return the lines of apt's sources.list."""
         signed = f"[signed-by={_KEYRING}]"
-        lines = [f"deb {signed} {_MIRROR} {self.suite} main"]
+        lines = [f"deb {signed} {mirrors.main} {self.suite} main"]
         if self.security:
-            lines.append(f"deb {signed} {_SECURITY_MIRROR} {self.suite}-security main")
+            lines.append(f"deb {signed} {mirrors.security} {self.suite}-security main")
         return tuple(lines)
+
+
+@dataclass(frozen=True)
+class Mirrors:
+    """Where Debian's packages come from, and its security updates: addresses as apt writes them."""
+
+    main: str
+    security: str
+
+
+def mirrors_of(targets: str) -> Mirrors:
+    """Choose the mirrors that this system uses itself, so that a local one serves trees as well.
+
+    Args:
+        targets: What `apt-get indextargets` says, as lines of address, a bar, and label.
+
+    Raises:
+        ProgramFailedError: apt knows of no mirror of Debian.
+    """
+    known: dict[str, str] = {}
+    for line in targets.splitlines():
+        address, _, label = line.partition("|")
+        known.setdefault(label, address.rstrip("/"))
+    if _MAIN_LABEL not in known:
+        raise ProgramFailedError(
+            "apt knows of no mirror of Debian",
+            hint="name one in /etc/apt/sources.list, then run `apt-get update`",
+        )
+    return Mirrors(known[_MAIN_LABEL], known.get(_SECURITY_LABEL, known[_MAIN_LABEL]))
+
+
+def find_mirrors(effects: Effects) -> Mirrors:
+    """Ask apt for the mirrors of this system.
+
+    Raises:
+        ProgramMissingError: There is no apt.
+        ProgramFailedError: It fails, or knows of no mirror of Debian.
+    """
+    words = ("/usr/bin/apt-get", "indextargets", "--format", "$(REPO_URI)|$(LABEL)")
+    said = programs.run(Command((*words, "Created-By: Packages")), effects)
+    return mirrors_of(said.stdout.decode(errors="replace"))
 
 
 def build(
@@ -138,14 +179,14 @@ def build(
     return store.obtain(cache_directory, recipe.name, make, effects)
 
 
-def command_of(recipe: Recipe, directory: Path) -> Command:
+def command_of(recipe: Recipe, directory: Path, mirrors: Mirrors) -> Command:
     """Return the command that fills `directory` with the recipe's packages."""
     without = (f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _NOT_NEEDED)
     packages = recipe.packages + (("locales",) if recipe.locales else ())
     network = ((name, os.environ[name]) for name in _NETWORK_VARIABLES if name in os.environ)
     return Command(
         (
-            "/usr/bin/mmdebstrap",
+            _MMDEBSTRAP,
             # Chrootless asks for no privilege. Its warning to root is about maintainer scripts
             # that act on the host, and the variant "extract" runs none; for the same reason it
             # does not matter whether this machine can run programs of that architecture.
@@ -158,15 +199,14 @@ def command_of(recipe: Recipe, directory: Path) -> Command:
             *without,
             recipe.suite,
             str(directory),
-            *recipe.sources,
+            *recipe.sources(mirrors),
         ),
         environment=tuple(network),
     )
 
 
 def _extract(recipe: Recipe, directory: Path, effects: Effects, progress: ProgressSink) -> None:
-    command = command_of(recipe, directory)
-    if shutil.which(command.arguments[0]) is None:
+    if shutil.which(_MMDEBSTRAP) is None:
         raise ProgramMissingError(
             "mmdebstrap is not installed", hint="install it: apt-get install mmdebstrap"
         )
@@ -175,6 +215,7 @@ def _extract(recipe: Recipe, directory: Path, effects: Effects, progress: Progre
             f"Debian's keyring {_KEYRING} is not there",
             hint="install it: apt-get install debian-archive-keyring",
         )
+    command = command_of(recipe, directory, find_mirrors(effects))
     log = directory.with_name(f"{directory.name}.log")
     log.unlink(missing_ok=True)
     process = programs.start(command, effects, output=Path(os.devnull), errors=log)
@@ -218,8 +259,7 @@ def explain(recipe: Recipe, directory: Path, status: int, lines: list[str]) -> F
         )
     if any(mark in line for line in lines for mark in _NO_NETWORK):
         return ProgramFailedError(
-            f"the packages of {recipe.suite} for {recipe.architecture.value} cannot be fetched"
-            f" from {_MIRROR}",
+            f"the packages of {recipe.suite} for {recipe.architecture.value} cannot be fetched",
             hint="check the network and apt's proxy settings on this machine, then build again"
             + ("; or build without security updates" if recipe.security else ""),
             evidence=evidence,

@@ -13,6 +13,7 @@ from applianceforge.system.effects import Effects
 from tests.appliance import trees
 
 RECIPE = Recipe("bookworm", Architecture.I386, ("hello",))
+MIRRORS = roottree.Mirrors("http://mirror.example/debian", "http://mirror.example/security")
 
 
 @pytest.mark.parametrize(
@@ -31,16 +32,29 @@ def test_another_recipe_has_another_name(other: Recipe) -> None:
 
 
 def test_security_updates_only_where_the_recipe_names_them() -> None:
-    assert len(RECIPE.sources) == 1
-    (_, security) = replace(RECIPE, security=True).sources
-    assert security.endswith(" http://mirror.example/debian-security bookworm-security main")
+    assert len(RECIPE.sources(MIRRORS)) == 1
+    (_, security) = replace(RECIPE, security=True).sources(MIRRORS)
+    assert security.endswith(" http://mirror.example/security bookworm-security main")
+
+
+def test_mirrors_are_those_of_this_system() -> None:
+    said = (
+        "http://else.example/|Other\n"
+        "http://mirror.example/security/|Debian-Security\n"
+        "http://mirror.example/debian/|Debian\n"
+        "http://second.example/debian/|Debian\n"
+    )
+    assert roottree.mirrors_of(said) == MIRRORS
+    with pytest.raises(ProgramFailedError, match="no mirror"):
+        roottree.mirrors_of("http://else.example/|Other\n")
+    assert "://" in roottree.find_mirrors(Effects()).main
 
 
 def test_the_network_settings_of_the_host_are_passed_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
-    environment = roottree.command_of(RECIPE, tmp_path).environment
+    environment = roottree.command_of(RECIPE, tmp_path, MIRRORS).environment
     assert ("http_proxy", "http://proxy.example:3128") in environment
 
 
