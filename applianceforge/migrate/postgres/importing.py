@@ -16,7 +16,7 @@ from applianceforge.migrate.postgres.dump import Dumper
 from applianceforge.migrate.postgres.exporting import DATABASES, GLOBALS, directory_name
 from applianceforge.migrate.postgres.server import OnDemand, Server, ServerSetup, clear_the_way
 from applianceforge.migrate.settings import TargetPostgresSettings
-from applianceforge.model.errors import NotProvedError, SettingsError
+from applianceforge.model.errors import NotProvedError, ProgramFailedError, SettingsError
 from applianceforge.system import files, meter, programs
 from applianceforge.system.effects import Effects
 from applianceforge.system.programs import Command, User
@@ -232,14 +232,24 @@ class ImportPostgres:
         with meter.watching(
             [base], lambda size: counter.reach(done_bytes=max(0, size - before), item=database)
         ):
-            self._run(
-                "pg_restore",
-                *("--create", "--clean", "--if-exists", "--exit-on-error"),
-                *(f"--jobs={self.jobs}", f"--dbname={other}", str(dump)),
-            )
+            self._restore(dump, other)
             with self.server.session(database) as session:
                 session.execute("CHECKPOINT")
         return StepResult("")
+
+    def _restore(self, dump: Path, other: str) -> None:
+        """Make a database anew from its dump, through a connection to another one.
+
+        Two workers, of which one attaches a partition's index while the other creates one of the
+        same tree, can lock each other out; a single one cannot.
+        """
+        words = ("--create", "--clean", "--if-exists", "--exit-on-error", f"--dbname={other}")
+        try:
+            self._run("pg_restore", *words, f"--jobs={self.jobs}", str(dump))
+        except ProgramFailedError as error:
+            if not any("deadlock detected" in line for line in error.evidence):
+                raise
+            self._run("pg_restore", *words, "--jobs=1", str(dump))
 
     def _finish(self) -> StepResult:
         if "postgres" not in {one.name for one in self.databases}:
