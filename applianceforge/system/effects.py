@@ -5,10 +5,12 @@ Everything in `system`, and the SQL session of `migrate.postgres`, reports each 
 `Effects` that it was given, after the effect happened.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum
 from threading import Lock
+from typing import NamedTuple
 
 
 class EffectKind(Enum):
@@ -19,8 +21,7 @@ class EffectKind(Enum):
     COMMIT = "commit"
 
 
-@dataclass(frozen=True)
-class Effect:
+class Effect(NamedTuple):
     """One effect: its number from 1, its kind, and what it was done to."""
 
     number: int
@@ -32,17 +33,18 @@ def _ignore(_effect: Effect) -> None:
     return None
 
 
-@dataclass
 class Effects:
     """Number the effects of one run and tell an observer of each.
 
     Attributes:
         observer: Called after each effect, from whichever thread caused it; it may not return.
+        count: How many there were.
     """
 
-    observer: Callable[[Effect], None] = _ignore
-    count: int = 0
-    _lock: Lock = field(default_factory=Lock, repr=False)
+    def __init__(self, observer: Callable[[Effect], None] = _ignore) -> None:
+        self.observer = observer
+        self.count = 0
+        self._lock = Lock()
 
     def happened(self, kind: EffectKind, subject: str) -> None:
         """Number one effect and hand it to the observer."""

@@ -4,12 +4,14 @@ A durable write is on the disk, under its final name and whole, when the call re
 the old state is there. Every function here is one effect.
 """
 
+from __future__ import annotations
+
 import ctypes
 import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from applianceforge.model.errors import AccessDeniedError, DiskFullError, ForgeError, SettingsError
@@ -58,6 +60,12 @@ def describe(error: OSError, path: Path | str, doing: str) -> ForgeError:
     )
 
 
+def _unlink_if_there(path: Path) -> None:
+    # Python 3.7, which the check alone must run on, has no unlink(missing_ok=True).
+    with suppress(FileNotFoundError):
+        path.unlink()
+
+
 def sync_directory(path: Path) -> None:
     """Flush the names in a directory, without counting as an effect."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -87,7 +95,7 @@ def write_file(path: Path, content: bytes, effects: Effects, *, mode: int = _PRI
     """Replace a file durably: after a power cut it has the old content or the new one, whole."""
     staging = path.with_name(f".{path.name}.new")
     with named_errors(path, "write"):
-        staging.unlink(missing_ok=True)
+        _unlink_if_there(staging)
         handle = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with open(handle, "wb") as stream:
             os.fchmod(handle, mode)
@@ -106,7 +114,7 @@ def replace_volatile(path: Path, content: bytes, *, mode: int) -> None:
     """
     staging = path.with_name(f".{path.name}.new")
     with named_errors(path, "write"):
-        staging.unlink(missing_ok=True)
+        _unlink_if_there(staging)
         handle = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with open(handle, "wb") as stream:
             os.fchmod(handle, mode)
