@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from applianceforge.cpuid import procinfo, verdict
+from applianceforge.cpuid import procinfo, remedies, verdict
+from applianceforge.cpuid.facts import Answer, Facts, Machine
 from applianceforge.cpuid.registers import (
     EXTENDED,
     HIGHEST_EXTENDED,
@@ -32,7 +33,7 @@ from applianceforge.cpuid.registers import (
     Leaf,
     Registers,
 )
-from applianceforge.cpuid.verdict import Facts, Verdict
+from applianceforge.cpuid.verdict import Verdict
 from applianceforge.model.report import Finding
 
 # void ask(uint32_t r[4]): EAX, ECX = r[0], r[1]; CPUID; r = EAX, EBX, ECX, EDX.
@@ -215,8 +216,11 @@ def gather() -> Facts:
     """Find out what can be seen of the processor and of what it runs under; never raises."""
     registers, failures = read_registers(native_code())
     listed = procinfo.decode(_text(_CPUINFO))
-    dmi = f"{_text(_DMI / 'sys_vendor').strip()} {_text(_DMI / 'product_name').strip()}".strip()
-    return Facts(registers, listed, dmi, failures)
+    machine = Machine(_text(_DMI / "sys_vendor").strip(), _text(_DMI / "product_name").strip())
+    answers = tuple(Answer("probe", None, failure) for failure in failures)
+    if registers is not None:
+        answers = (Answer("probe", registers), *answers)
+    return Facts(answers, listed, machine)
 
 
 def _text(path: Path) -> str:
@@ -236,4 +240,4 @@ def long_mode_finding() -> Finding | None:
 
     A probe that failed is a warning.
     """
-    return verdict.finding(long_mode())
+    return remedies.finding(long_mode())

@@ -9,14 +9,15 @@
 Source: Linux, arch/x86/kernel/cpu/proc.c and arch/x86/include/asm/cpufeatures.h.
 """
 
+from __future__ import annotations
+
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _SIZES = re.compile(r"(\d+) bits virtual")
 
 
-@dataclass(frozen=True)
-class ProcInfo:
+class ProcInfo(NamedTuple):
     """What /proc/cpuinfo says of the first processor; 0 where it does not say."""
 
     vendor: str

@@ -1,7 +1,9 @@
 """What CPUID answered, as values, and what the registers say of the processor.
 
     leaf 0         EAX highest basic leaf, EBX EDX ECX vendor
-    leaf 1         EAX signature, ECX bits 0 SSE3, 13 CX16, 31 hypervisor, EDX bit 26 SSE2
+    leaf 1         EAX signature, ECX bits 0 SSE3, 13 CX16, 27 OSXSAVE, 31 hypervisor,
+                   EDX bit 26 SSE2
+    leaf 7         the newer features (features.py)
     leaf 40000000  EBX ECX EDX the hypervisor's signature; others every 100h up to 4000FF00
     leaf 80000000  EAX highest extended leaf, if it is from 80000000 to 8000FFFF
     leaf 80000001  EDX bit 29 long mode
@@ -11,8 +13,10 @@ Source: Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E; Linux,
 Documentation/virt/kvm/x86/cpuid.rst for leaf 40000000.
 """
 
+from __future__ import annotations
+
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 EXTENDED = 0x80000000
 HIGHEST_EXTENDED = 0x8000FFFF
@@ -20,8 +24,7 @@ HYPERVISOR = 0x40000000
 HIGHEST_HYPERVISOR = 0x4000FF00
 
 
-@dataclass(frozen=True)
-class Leaf:
+class Leaf(NamedTuple):
     """One answer of CPUID: what was asked, and the four registers as unsigned numbers."""
 
     number: int
@@ -32,11 +35,15 @@ class Leaf:
     edx: int
 
 
-@dataclass(frozen=True)
-class Registers:
-    """The answers of one processor, or of one model of a hypervisor."""
+class Registers(NamedTuple):
+    """The answers of one processor, or of one model of a hypervisor.
+
+    Attributes:
+        xcr0: What XGETBV says that the kernel has enabled; None where it was not asked.
+    """
 
     leaves: tuple[Leaf, ...]
+    xcr0: int | None = None
 
     def leaf(self, number: int, subleaf: int = 0) -> Leaf | None:
         """Return an answer, or None where it was not asked."""

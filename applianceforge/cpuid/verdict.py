@@ -10,17 +10,22 @@ setting. That is taken as shown by any of
 
 which never spoke up on 115 real 32-bit processors and found 360 of 360 whose bit 29 was cleared.
 
-What could not be probed is unknown, and unknown is never incapable.
+What could not be probed is unknown, and so is what two routes contradict each other about. Unknown
+is never incapable.
 
 Source: registers of the InstLatx64 collection; vendors' revision guides for the signatures.
 """
 
-from dataclasses import dataclass
-from enum import Enum
+from __future__ import annotations
 
+from enum import Enum
+from typing import NamedTuple
+
+from applianceforge.cpuid import features, hypervisors
+from applianceforge.cpuid.facts import Answer, Facts
+from applianceforge.cpuid.hypervisors import Hypervisor
 from applianceforge.cpuid.procinfo import ProcInfo
-from applianceforge.cpuid.registers import Registers
-from applianceforge.model.report import Finding, Remedy, Severity
+from applianceforge.cpuid.registers import EXTENDED, Registers
 
 _FULL_LINEAR_BITS = 48
 # Family 6: Tolapai and the Atoms that exist without long mode.
@@ -51,120 +56,99 @@ _EXIT_STATUSES = {
 }
 
 
-class Hypervisor(Enum):
-    """Under what the system runs."""
-
-    VMWARE = "VMware"
-    VIRTUALBOX = "VirtualBox"
-    KVM = "KVM"
-    QEMU = "QEMU"
-    XEN = "Xen"
-    HYPER_V = "Hyper-V"
-    PARALLELS = "Parallels"
-    BHYVE = "bhyve"
-    ACRN = "ACRN"
-    OTHER = "a hypervisor without a known name"
-
-
-_BY_SIGNATURE = {
-    "VMwareVMware": Hypervisor.VMWARE,
-    "VBoxVBoxVBox": Hypervisor.VIRTUALBOX,
-    "KVMKVMKVM": Hypervisor.KVM,
-    "Linux KVM Hv": Hypervisor.KVM,
-    "TCGTCGTCGTCG": Hypervisor.QEMU,
-    "XenVMMXenVMM": Hypervisor.XEN,
-    "Microsoft Hv": Hypervisor.HYPER_V,
-    "bhyve bhyve": Hypervisor.BHYVE,
-    "bhyve bhyve ": Hypervisor.BHYVE,
-    "ACRNACRNACRN": Hypervisor.ACRN,
-}
-# These show another's signature in CPUID, or as old as ESX 3 none, so DMI goes first.
-_BY_DMI = (
-    ("VMware", Hypervisor.VMWARE),
-    ("innotek", Hypervisor.VIRTUALBOX),
-    ("VirtualBox", Hypervisor.VIRTUALBOX),
-    ("Parallels", Hypervisor.PARALLELS),
-    ("Xen", Hypervisor.XEN),
-    ("Amazon EC2", Hypervisor.KVM),
-    ("Google Compute", Hypervisor.KVM),
-    ("QEMU", Hypervisor.QEMU),
-    ("Microsoft Corporation Virtual Machine", Hypervisor.HYPER_V),
-)
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the probe found out; None is what did not work.
-
-    Attributes:
-        registers: From CPUID itself.
-        procinfo: From /proc/cpuinfo.
-        dmi: Maker and product that the firmware names, in one line; "" if it names none.
-        failures: Why routes of the probe did not work.
-    """
-
-    registers: Registers | None
-    procinfo: ProcInfo | None
-    dmi: str = ""
-    failures: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Whether it can, and what shows that.
 
     Attributes:
         long_mode: Whether the processor shows long mode; None if that is not known.
-        hypervisor: Under what the system runs, as far as that was seen.
+        environment: `metal`, `vm:NAME`, `container` or `emulated`.
+        hypervisor: What runs the machine, as far as that was seen; in a container too.
+        level: The x86-64 level, 1 to 4; None if it is not known, or without long mode.
         evidence: One fact a line.
+        contradictions: What the routes to CPUID disagree about, one a line.
     """
 
     capability: Capability
     long_mode: bool | None
+    environment: str
     hypervisor: Hypervisor | None
+    level: int | None
     evidence: tuple[str, ...]
+    contradictions: tuple[str, ...] = ()
 
 
 def decide(facts: Facts) -> Verdict:
     """Return the verdict on the facts."""
-    hypervisor = _hypervisor(facts)
-    shown = None if facts.registers is None else facts.registers.long_mode
+    hypervisor = hypervisors.find(facts)
+    contradictions = _contradictions(facts)
+    capability, long_mode, masks = _capability(facts, hypervisor)
+    level_evidence: tuple[str, ...] = ()
+    number = None
+    if long_mode:
+        number, level_evidence = _level(facts)
+    return Verdict(
+        capability,
+        long_mode,
+        hypervisors.environment(facts),
+        hypervisor,
+        number,
+        (*_evidence(facts), *masks, *level_evidence),
+        contradictions,
+    )
+
+
+def _capability(
+    facts: Facts, hypervisor: Hypervisor | None
+) -> tuple[Capability, bool | None, tuple[str, ...]]:
+    shown = {answer.registers.long_mode for answer in facts.answers if answer.registers} - {None}
     listed = None if facts.procinfo is None else facts.procinfo.long_mode
-    evidence = [*_shown_evidence(facts, shown), *_listed_evidence(listed)]
-    if shown or (shown is None and listed):
-        return Verdict(Capability.CAPABLE, True, hypervisor, tuple(evidence))
-    if shown is None and listed is None:
-        return Verdict(Capability.UNKNOWN, None, hypervisor, tuple(evidence))
-    if listed:
-        evidence.append("the two contradict each other")
-        return Verdict(Capability.UNKNOWN, None, hypervisor, tuple(evidence))
-    source = facts.procinfo if shown is None else facts.registers
-    assert source is not None
-    masks = _mask_evidence(source)
+    if len(shown) > 1 or (shown == {False} and listed):
+        return Capability.UNKNOWN, None, ("the routes contradict each other about long mode",)
+    if shown == {True} and listed is False and facts.machine.xen == "PV":
+        # A 32-bit paravirtual guest executes CPUID itself, past what Xen allows it.
+        return (
+            Capability.MASKED_BY_HYPERVISOR,
+            False,
+            ("the processor has long mode, but Xen keeps it from a 32-bit paravirtual guest",),
+        )
+    if shown == {True} or (not shown and listed):
+        return Capability.CAPABLE, True, ()
+    source = facts.registers or facts.procinfo
+    if source is None:
+        return Capability.UNKNOWN, None, ()
+    masks = _masks(source)
     if not masks:
-        capability = Capability.INCAPABLE
-    elif hypervisor is not None:
-        capability = Capability.MASKED_BY_HYPERVISOR
+        return Capability.INCAPABLE, False, ()
+    by_hypervisor = hypervisor is not None
+    return (
+        Capability.MASKED_BY_HYPERVISOR if by_hypervisor else Capability.MASKED_BY_FIRMWARE,
+        False,
+        masks,
+    )
+
+
+def _evidence(facts: Facts) -> tuple[str, ...]:
+    found = []
+    if facts.registers is None:
+        found += [f"{answer.route}: {answer.failure}" for answer in facts.answers] or [
+            "CPUID could not be asked"
+        ]
     else:
-        capability = Capability.MASKED_BY_FIRMWARE
-    return Verdict(capability, False, hypervisor, (*evidence, *masks))
+        shows = "shows" if facts.registers.long_mode else "does not show"
+        found.append(f"CPUID of {_who(facts.registers)} {shows} long mode")
+    if facts.procinfo is None:
+        found.append("/proc/cpuinfo does not tell")
+    else:
+        lists = "lists" if facts.procinfo.long_mode else "does not list"
+        found.append(f"/proc/cpuinfo {lists} lm")
+    return tuple(found)
 
 
-def _shown_evidence(facts: Facts, shown: bool | None) -> list[str]:
-    if facts.registers is None or shown is None:
-        return list(facts.failures) or ["CPUID could not be asked"]
-    registers = facts.registers
-    what = f"{registers.vendor.strip()} family {registers.family:X}h model {registers.model:X}h"
-    return [f"CPUID of {what} {'shows' if shown else 'does not show'} long mode"]
+def _who(source: Registers | ProcInfo) -> str:
+    return f"{source.vendor.strip()} family {source.family:X}h model {source.model:X}h"
 
 
-def _listed_evidence(listed: bool | None) -> list[str]:
-    if listed is None:
-        return ["/proc/cpuinfo does not tell"]
-    return [f"/proc/cpuinfo {'lists' if listed else 'does not list'} lm"]
-
-
-def _mask_evidence(source: Registers | ProcInfo) -> list[str]:
+def _masks(source: Registers | ProcInfo) -> tuple[str, ...]:
     """Return what shows that a 64-bit processor is hidden; empty if nothing does."""
     found = []
     if source.linear_bits >= _FULL_LINEAR_BITS:
@@ -175,7 +159,7 @@ def _mask_evidence(source: Registers | ProcInfo) -> list[str]:
         found.append(
             f"family {source.family:X}h model {source.model:X}h was never sold without long mode"
         )
-    return found
+    return tuple(found)
 
 
 def _always_64_bit(vendor: str, family: int, model: int) -> bool:
@@ -188,100 +172,52 @@ def _always_64_bit(vendor: str, family: int, model: int) -> bool:
     return vendor == "CentaurHauls" and ((family == 6 and model >= 0xF) or family == 7)
 
 
-def _hypervisor(facts: Facts) -> Hypervisor | None:
-    for words, hypervisor in _BY_DMI:
-        if words in facts.dmi:
-            return hypervisor
-    registers, procinfo = facts.registers, facts.procinfo
-    if registers is not None:
-        known = [_BY_SIGNATURE[s] for s in registers.hypervisor_signatures if s in _BY_SIGNATURE]
-        # KVM and Xen can show Hyper-V's leaves in front of their own.
-        others = [name for name in known if name is not Hypervisor.HYPER_V]
-        if known:
-            return (others or known)[0]
-        return Hypervisor.OTHER if registers.hypervisor_bit else None
-    if procinfo is not None and "hypervisor" in procinfo.flags:
-        return Hypervisor.OTHER
-    return None
+def _level(facts: Facts) -> tuple[int | None, tuple[str, ...]]:
+    if facts.registers is not None:
+        found = features.level(facts.registers)
+    elif facts.procinfo is not None:
+        found = features.level_of_flags(facts.procinfo)
+    else:
+        return None, ()
+    name = "the x86-64 level is not known" if found.number is None else f"x86-64-v{found.number}"
+    return found.number, (f"{name}: {found.why}" if found.why else name,)
 
 
-_FOR_QEMU = Remedy(
-    "use qemu-system-x86_64 (in libvirt: <type arch='x86_64'>) with the processor model host-model"
-    " or x86-64-v2-AES, without -lm",
-    command="qm set ID --cpu x86-64-v2-AES   (Proxmox)",
-)
-_REMEDIES = {
-    Hypervisor.VMWARE: Remedy(
-        "power the machine off; set the guest operating system to a 64-bit type"
-        " (guestOS = ...-64) and the CPUID mask to its default; switch VT-x on in the host's"
-        " firmware"
-    ),
-    Hypervisor.VIRTUALBOX: Remedy(
-        "power the machine off and give it a 64-bit type; switch VT-x on and Hyper-V off"
-        " on the host",
-        command="VBoxManage modifyvm NAME --ostype Debian_64 --longmode on --ioapic on",
-    ),
-    Hypervisor.KVM: _FOR_QEMU,
-    Hypervisor.QEMU: _FOR_QEMU,
-    Hypervisor.XEN: Remedy("boot a 64-bit guest kernel, or make the guest an HVM"),
-    Hypervisor.HYPER_V: Remedy("move the machine to a hypervisor that runs 64-bit guests"),
-}
-_OTHER_HYPERVISOR = Remedy("give the machine a 64-bit processor model in the hypervisor")
-_VERIFY = "applianceforge check"
-
-
-def remedies(verdict: Verdict) -> tuple[Remedy, ...]:
-    """Return what can be done about a verdict that is not capable."""
-    found: list[Remedy] = []
-    if verdict.hypervisor is not None:
-        found.append(_REMEDIES.get(verdict.hypervisor, _OTHER_HYPERVISOR))
-    match verdict.capability:
-        case Capability.CAPABLE:
-            return ()
-        case Capability.MASKED_BY_FIRMWARE:
-            found.append(Remedy("install the maker's firmware update, else replace the machine"))
-        case Capability.INCAPABLE:
+def _contradictions(facts: Facts) -> tuple[str, ...]:
+    """Compare every route with the first that worked, and that with /proc/cpuinfo."""
+    found: list[str] = []
+    worked = [answer for answer in facts.answers if answer.registers and answer.registers.leaf(0)]
+    for answer in worked[1:]:
+        found += _differences(worked[0], answer)
+    first = facts.registers
+    listed = facts.procinfo
+    if first is not None and listed is not None:
+        if _who(first) != _who(listed):
+            found.append(f"{worked[0].route} says {_who(first)}, /proc/cpuinfo says {_who(listed)}")
+        if first.long_mode != listed.long_mode:
+            says = ("no long mode", "long mode")
             found.append(
-                Remedy("replace the machine or go virtual; until then stay on a 32-bit release")
+                f"{worked[0].route} says {says[bool(first.long_mode)]},"
+                f" /proc/cpuinfo says {says[listed.long_mode]}"
             )
-        case Capability.UNKNOWN:
-            found = [Remedy("look for lm in the flags", command="grep -wo -m1 lm /proc/cpuinfo")]
-    return tuple(Remedy(r.text, r.command, r.verify or _VERIFY) for r in found)
+    return tuple(found)
 
 
-def finding(verdict: Verdict) -> Finding | None:
-    """Return the finding for a report, or None if the machine is capable.
-
-    Unknown is a warning: only what was seen inhibits.
-    """
-    if verdict.capability is Capability.CAPABLE:
-        return None
-    where = "" if verdict.hypervisor is None else f" ({verdict.hypervisor.value})"
-    title, summary = {
-        Capability.MASKED_BY_HYPERVISOR: (
-            "the hypervisor hides long mode",
-            f"The processor is a 64-bit one, but the hypervisor{where} does not show it.",
-        ),
-        Capability.MASKED_BY_FIRMWARE: (
-            "the firmware hides long mode",
-            "The processor is a 64-bit one, but the firmware does not show it.",
-        ),
-        Capability.INCAPABLE: (
-            "the processor has no long mode",
-            f"64-bit programs cannot run here{where}.",
-        ),
-        Capability.UNKNOWN: (
-            "whether the processor has long mode is not known",
-            "The probe failed; that says nothing against the machine.",
-        ),
-    }[verdict.capability]
-    unknown = verdict.capability is Capability.UNKNOWN
-    return Finding(
-        key="processor.long-mode",
-        severity=Severity.WARNING if unknown else Severity.INHIBITOR,
-        title=title,
-        summary=summary,
-        evidence=verdict.evidence,
-        remedies=remedies(verdict),
-        exit_status=verdict.capability.exit_status,
+def _differences(one: Answer, other: Answer) -> list[str]:
+    """Return what two routes say differently that no two cores of one machine do."""
+    mine, theirs = one.registers, other.registers
+    assert mine is not None and theirs is not None
+    told = (
+        ("processor", _who(mine), _who(theirs)),
+        ("long mode", mine.long_mode, theirs.long_mode),
+        ("highest extended leaf", _highest(mine), _highest(theirs)),
+        ("hypervisor", mine.hypervisor_signatures, theirs.hypervisor_signatures),
     )
+    return [
+        f"{what}: {one.route} says {a}, {other.route} says {b}" for what, a, b in told if a != b
+    ]
+
+
+def _highest(registers: Registers) -> str:
+    leaf = registers.leaf(EXTENDED)
+    return "nothing" if leaf is None else f"{leaf.eax:08X}"

@@ -28,6 +28,8 @@ by Ctrl-C and by SIGTERM; 20 to 24 and 30 are the verdicts of the pre-update che
 of the boot unit.
 """
 
+from __future__ import annotations
+
 from typing import ClassVar
 
 

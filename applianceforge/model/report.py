@@ -1,7 +1,9 @@
 """Findings of a check, and the report that they make."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
 from enum import Enum
+from typing import Iterable, NamedTuple
 
 
 class Severity(Enum):
@@ -12,8 +14,7 @@ class Severity(Enum):
     INHIBITOR = "inhibitor"
 
 
-@dataclass(frozen=True)
-class Remedy:
+class Remedy(NamedTuple):
     """One way to mend a finding: what to do, and how to see that it helped."""
 
     text: str
@@ -21,8 +22,7 @@ class Remedy:
     verify: str = ""
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that a check found.
 
     Attributes:
@@ -43,14 +43,29 @@ class Finding:
 _LEAST_MENDABLE_FIRST = (22, 21, 20, 24, 23, 30)
 
 
-@dataclass(frozen=True)
 class Report:
     """All findings of a check, in the order in which they were found."""
 
-    findings: tuple[Finding, ...] = ()
+    __slots__ = ("findings",)
+    findings: tuple[Finding, ...]
 
-    def __add__(self, other: "Report") -> "Report":
+    def __init__(self, findings: Iterable[Finding] = ()) -> None:
+        object.__setattr__(self, "findings", tuple(findings))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a report does not change")
+
+    def __add__(self, other: Report) -> Report:
         return Report(self.findings + other.findings)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Report) and self.findings == other.findings
+
+    def __hash__(self) -> int:
+        return hash(self.findings)
+
+    def __repr__(self) -> str:
+        return f"Report({self.findings!r})"
 
     @property
     def inhibitors(self) -> tuple[Finding, ...]:
