@@ -1,7 +1,7 @@
 """The recorded registers as values."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from applianceforge.cpuid.registers import Leaf, Registers
@@ -56,7 +56,7 @@ def altered(registers: Registers, number: int, **changes: int) -> Registers:
             elif name.startswith("set_"):
                 value = before | value
             values[register] = value
-        return replace(old, **values)
+        return old._replace(**values)
 
     return Registers(tuple(change(old) for old in registers.leaves))
 
