@@ -40,8 +40,10 @@ SYNTHETIC = tuple(
 )
 
 
-def facts(registers: Registers | None, procinfo: ProcInfo | None = None, **machine: str) -> Facts:
-    return Facts((Answer("memfd", registers),), procinfo, Machine(**machine))
+def facts(
+    registers: Registers | None, procinfo: ProcInfo | None = None, *, maker: str = "", xen: str = ""
+) -> Facts:
+    return Facts((Answer("memfd", registers),), procinfo, Machine(maker, xen=xen))
 
 
 def judge(registers: Registers | None, maker: str = "") -> Capability:
@@ -253,5 +255,5 @@ def test_level_is_part_of_the_verdict() -> None:
     verdict = decide(facts(CONROE))
     assert verdict.level == 1
     assert verdict.evidence[-1].startswith("x86-64-v1: v2 needs SSE4.1")
-    by_flags = frozenset("lm fpu cx8 cmov mmx fxsr sse sse2".split())
+    by_flags = frozenset({"lm", "fpu", "cx8", "cmov", "mmx", "fxsr", "sse", "sse2"})
     assert decide(Facts((), ProcInfo("GenuineIntel", 6, 15, by_flags, 48))).level == 1
