@@ -28,14 +28,16 @@ class Kernel(NamedTuple):
 
 
 class FileSystem(NamedTuple):
-    """One mounted file system on a disk.
+    """One file system on a disk.
 
     Attributes:
         device: Such as "/dev/sda4".
+        mount_point: "" where it is not mounted; nothing is known of its free space then.
         kind: Such as "ext4".
         free_bytes: What an unprivileged program may still write.
         errors: How many errors the kernel has recorded in it (ext4 does); None if not known.
         needs_recovery: Whether its log holds what was not written back (an unclean unmount).
+            Only a file system that is not mounted tells: the mark also stands while it is in use.
     """
 
     device: str
@@ -119,7 +121,11 @@ class Facts(NamedTuple):
         origin: Where they come from: "this machine", or the name of a dump's format.
         hostname: "" in a dump: it is nobody's business at a support desk.
         uefi_bits: Width of the UEFI firmware, 32 or 64; 0 for BIOS; None if not known.
-        boot_environments: The copies of the boot environment as they are on the disk; () without.
+        boot_environments: The copies of the boot environment as they are on the disk, b"" for one
+            that is missing; () on a machine that has none.
+        data_mount_point: Of the file system, one of `file_systems`, that takes the migrated data;
+            "" if not known.
+        memory_available_bytes: What programs could still take without swapping.
     """
 
     processor: cpuid.Facts
@@ -135,3 +141,6 @@ class Facts(NamedTuple):
     clock: Clock | None = None
     partners: tuple[Partner, ...] = ()
     unseen: tuple[Unseen, ...] = ()
+    data_mount_point: str = ""
+    memory_available_bytes: int | None = None
+    swap_bytes: int | None = None
