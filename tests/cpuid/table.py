@@ -1,23 +1,34 @@
 """The recorded registers as values."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from applianceforge.cpuid.facts import Answer, Facts, Machine
+from applianceforge.cpuid.procinfo import ProcInfo
 from applianceforge.cpuid.registers import Leaf, Registers
 
 _TABLE = Path(__file__).parent.parent / "data" / "cpuid" / "registers.json"
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     name: str
     long_mode: bool
     registers: Registers
+    stated_by: str = "synthetic"
 
 
-def leaf(number: int, eax: int = 0, ebx: int = 0, ecx: int = 0, edx: int = 0) -> Leaf:
-    return Leaf(number, 0, eax, ebx, ecx, edx)
+def leaf(
+    number: int, eax: int = 0, ebx: int = 0, ecx: int = 0, edx: int = 0, *, subleaf: int = 0
+) -> Leaf:
+    return Leaf(number, subleaf, eax, ebx, ecx, edx)
+
+
+def _leaf(asked: str, values: str) -> Leaf:
+    number, _, subleaf = asked.partition("/")
+    return leaf(
+        int(number, 16), *(int(v, 16) for v in values.split()), subleaf=int(subleaf or "0", 16)
+    )
 
 
 def rows() -> tuple[Row, ...]:
@@ -26,12 +37,8 @@ def rows() -> tuple[Row, ...]:
         Row(
             name,
             row["long_mode"],
-            Registers(
-                tuple(
-                    leaf(int(number, 16), *(int(value, 16) for value in values.split()))
-                    for number, values in row["leaves"].items()
-                )
-            ),
+            Registers(tuple(_leaf(asked, values) for asked, values in row["leaves"].items())),
+            row["stated_by"],
         )
         for name, row in processors.items()
     )
@@ -41,11 +48,26 @@ ROWS = rows()
 BY_NAME = {row.name: row.registers for row in ROWS}
 
 
+def named(words: str) -> Registers:
+    """Return the registers of the one processor whose name ends so."""
+    (found,) = (row.registers for row in ROWS if row.name.endswith(words))
+    return found
+
+
+def facts(
+    registers: Registers | None,
+    procinfo: ProcInfo | None = None,
+    machine: Machine | None = None,
+) -> Facts:
+    """Return what one route found, on a machine that says this of itself."""
+    return Facts((Answer("memfd", registers),), procinfo, machine or Machine())
+
+
 def altered(registers: Registers, number: int, **changes: int) -> Registers:
     """Return the registers with one leaf changed: NAME=value, or clear_NAME=bits to take away."""
 
     def change(old: Leaf) -> Leaf:
-        if old.number != number:
+        if (old.number, old.subleaf) != (number, 0):
             return old
         values: dict[str, int] = {}
         for name, value in changes.items():
@@ -58,7 +80,7 @@ def altered(registers: Registers, number: int, **changes: int) -> Registers:
             values[register] = value
         return old._replace(**values)
 
-    return Registers(tuple(change(old) for old in registers.leaves))
+    return registers._replace(leaves=tuple(change(old) for old in registers.leaves))
 
 
 def hidden(registers: Registers) -> Registers:
@@ -83,4 +105,4 @@ def under(registers: Registers, *signatures: str) -> Registers:
         words = (int.from_bytes(padded[at : at + 4], "little") for at in (0, 4, 8))
         leaves.append(leaf(0x40000000 + 0x100 * index, 0x40000001, *words))
     inside = altered(registers, 1, set_ecx=1 << 31)
-    return Registers((*inside.leaves, *leaves))
+    return inside._replace(leaves=(*inside.leaves, *leaves))
