@@ -14,7 +14,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_SIZES = re.compile(r"(\d+) bits virtual")
+_SIZES = re.compile(r"\b(\d{1,3}) bits virtual", re.ASCII)
+_DIGITS = 10
 
 
 class ProcInfo(NamedTuple):
@@ -61,4 +62,4 @@ def decode(text: str) -> ProcInfo | None:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() else 0
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < _DIGITS else 0

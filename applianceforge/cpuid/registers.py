@@ -121,13 +121,18 @@ class Registers(NamedTuple):
 
     @property
     def hypervisor_signatures(self) -> tuple[str, ...]:
-        """Return the signatures of the hypervisor's leaves, lowest leaf first."""
+        """Return the signatures of the hypervisor's leaves, lowest leaf first.
+
+        Dumps of other tools also have the leaves between, which are no signatures.
+        """
         if not self.hypervisor_bit:
             return ()
         return tuple(
             struct.pack("<3I", leaf.ebx, leaf.ecx, leaf.edx).decode("latin-1").rstrip("\0")
             for leaf in self.leaves
             if HYPERVISOR <= leaf.number <= HIGHEST_HYPERVISOR
+            and leaf.number % 0x100 == leaf.subleaf == 0
+            and any((leaf.ebx, leaf.ecx, leaf.edx))
         )
 
     @property
