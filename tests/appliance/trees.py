@@ -1,4 +1,7 @@
-"""The program trees: two 32-bit releases that appliances run, and the 64-bit one they go to."""
+"""The program trees: two 32-bit releases that appliances run, and the 64-bit one they go to.
+
+The 32-bit ones have a Python too, for the tests of the probe.
+"""
 
 import os
 from dataclasses import replace
@@ -11,8 +14,8 @@ from applianceforge.system.effects import Effects
 from applianceforge.system.progress import ProgressSink
 from tests.appliance import cache
 
-LEGACY = Recipe("bookworm", Architecture.I386, ("postgresql-15", "rrdtool"))
-LEGACY_13 = Recipe("bullseye", Architecture.I386, ("postgresql-13", "rrdtool"))
+LEGACY = Recipe("bookworm", Architecture.I386, ("postgresql-15", "python3", "rrdtool"))
+LEGACY_13 = Recipe("bullseye", Architecture.I386, ("postgresql-13", "python3", "rrdtool"))
 NATIVE = Recipe("bookworm", Architecture.AMD64, ("postgresql-15", "rrdtool"))
 # Has a locale that NATIVE lacks.
 LEGACY_GERMAN = replace(LEGACY, locales=("de_DE.UTF-8",))
