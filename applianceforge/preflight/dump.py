@@ -14,13 +14,14 @@
     leaf 1 6F4 20800 E3BD BFEBFBFF           NUMBER[.SUBLEAF] EAX EBX ECX EDX, hexadecimal
     xcr0 7
     cpuinfo vendor_id: GenuineIntel          lines of /proc/cpuinfo
-    memory 1048576K
+    memory 1048576K                          likewise memory-available and swap
     firmware bios                            or uefi and its width: uefi64
     clock 1700000000 synchronized            or free, or unknown
     partner corosync
     boot-loader sda untouched                or changed, or unknown
     boot-evidence sector 0 is as in boot.img
     boot-environment 1024 TEXT               its size, and its text without the #s at the end
+    data /data                               mount point of the file system for the migrated data
     filesystem /dev/sda4 /data ext4 rw 4194304K 1048576K errors=0 recovery=no
     disk sda 16777216K
     partition sda1 262144K root              of the disk above it
@@ -37,6 +38,7 @@ the rest of the kernel's command line, and where partners are.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Iterator, NamedTuple
 
 from applianceforge.cpuid import dumps, procinfo
@@ -45,7 +47,7 @@ from applianceforge.cpuid.facts import Facts as ProcessorFacts
 from applianceforge.cpuid.features import FEATURES
 from applianceforge.cpuid.procinfo import ProcInfo
 from applianceforge.cpuid.registers import HYPERVISOR, Leaf, Registers
-from applianceforge.model.errors import SettingsError
+from applianceforge.model.errors import AccessDeniedError, SettingsError
 from applianceforge.preflight.dump_draft import DEFAULT_ORIGIN, MOST_ENVIRONMENT_BYTES, Draft
 from applianceforge.preflight.dump_lines import LineError, long_text, size, text, word
 from applianceforge.preflight.facts import Facts
@@ -59,6 +61,7 @@ LONGEST_READ_BYTES = 4 * dumps.LONGEST_CHARACTERS
 
 _MAGIC = "applianceforge-dump"
 _THIS_MACHINE = "this machine"
+_BELOW_FLAGS = "bogomips"
 _SERIAL_NUMBER = 3
 _SWITCHES = ("nolm", "noxsave", "noefi", "clearcpuid=", "ia32_emulation=", "mem=")
 _MOST_ANSWERS = 5
@@ -155,9 +158,34 @@ def read(content: bytes, name: str) -> Facts:
         return decode(told, name)
     listed = procinfo.decode(told)
     if listed is not None:
+        # The kernel writes it below the flags. Flags that were cut off would pass for missing ones.
+        if _BELOW_FLAGS not in told:
+            raise SettingsError(
+                f"{name} is a copy of /proc/cpuinfo that was cut short",
+                hint="copy all of it, or run check.sh",
+            )
         return Facts(ProcessorFacts((), listed), "/proc/cpuinfo")
     dump = dumps.decode(told, name)
     return Facts(ProcessorFacts((Answer(dump.format, dump.registers),)), dump.format)
+
+
+def read_file(path: Path) -> Facts:
+    """Read a dump from a file, as `read` does.
+
+    Raises:
+        SettingsError: The file is not there or is not a dump that can be read.
+        AccessDeniedError: This user may not read it.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LONGEST_READ_BYTES)
+    except PermissionError:
+        raise AccessDeniedError(f"permission denied: {path}", hint="run it as its owner") from None
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be read: {error.strerror}", hint="give the name of a dump"
+        ) from None
+    return read(content, str(path))
 
 
 def _start(lines: list[str]) -> int | None:
@@ -274,8 +302,13 @@ def _cpuinfo(listed: ProcInfo) -> Iterator[str]:
 
 def _groups(facts: Facts) -> Iterator[list[str]]:
     """Give lines that stay or go together, the most telling ones first."""
-    if facts.memory_bytes is not None:
-        yield [f"memory {size(facts.memory_bytes)}"]
+    for keyword, size_bytes in (
+        ("memory", facts.memory_bytes),
+        ("memory-available", facts.memory_available_bytes),
+        ("swap", facts.swap_bytes),
+    ):
+        if size_bytes is not None:
+            yield [f"{keyword} {size(size_bytes)}"]
     if facts.uefi_bits is not None:
         yield [f"firmware uefi{facts.uefi_bits}" if facts.uefi_bits else "firmware bios"]
     if facts.clock is not None:
@@ -292,6 +325,8 @@ def _groups(facts: Facts) -> Iterator[list[str]]:
         ]
     for environment in facts.boot_environments:
         yield [_environment(environment)]
+    if facts.data_mount_point:
+        yield [f"data {text(facts.data_mount_point)}"]
     for fs in facts.file_systems:
         errors = "-" if fs.errors is None else fs.errors
         recovery = {True: "yes", False: "no", None: "-"}[fs.needs_recovery]

@@ -33,6 +33,7 @@ MOST_ENVIRONMENT_BYTES = 4096
 """GRUB's environment has 1024; what a dump says is not believed beyond this."""
 
 _MOST_LINES_OF_A_KIND = 2000
+_MOST_ROUTES = 32
 _KINDS_OF_BOOT_LOADER = {"untouched": True, "changed": False, "unknown": None}
 _KINDS_OF_CLOCK = {"synchronized": True, "free": False, "unknown": None}
 _YES_OR_NO = {"yes": True, "no": False, "-": None}
@@ -81,7 +82,8 @@ class Draft:
         self._machine = Machine()
         self._routes: list[_Route] = []
         self._cpuinfo: dict[str, str] = {}
-        self._memory_bytes: int | None = None
+        self._memory: dict[str, int] = {}
+        self._data_mount_point = ""
         self._uefi_bits: int | None = None
         self._clock: Clock | None = None
         self._boot_loader: BootLoader | None = None
@@ -119,7 +121,10 @@ class Draft:
             ),
             origin=self._origin,
             kernel=self._kernel,
-            memory_bytes=self._memory_bytes,
+            memory_bytes=self._memory.get("memory"),
+            memory_available_bytes=self._memory.get("memory-available"),
+            swap_bytes=self._memory.get("swap"),
+            data_mount_point=self._data_mount_point,
             file_systems=tuple(self._file_systems),
             disks=tuple(self._disks),
             uefi_bits=self._uefi_bits,
@@ -160,6 +165,8 @@ class Draft:
         self._machine = self._machine._replace(container=plain(rest))
 
     def _route(self, rest: str) -> None:
+        if len(self._routes) == _MOST_ROUTES:
+            raise LineError(f"there are more than {_MOST_ROUTES} routes")
         name, state, *more = fields(rest, 2, 3)
         if state == "works" and not more:
             route = _Route(plain_word(name), Registers(()))
@@ -213,8 +220,17 @@ class Draft:
             raise LineError("a line of /proc/cpuinfo has a colon")
         self._cpuinfo[plain(name.strip())] = plain(value.strip())
 
-    def _memory(self, rest: str) -> None:
-        self._memory_bytes = plain_size(rest, "the memory")
+    def _memory_line(self, rest: str) -> None:
+        self._memory["memory"] = plain_size(rest, "the memory")
+
+    def _memory_available(self, rest: str) -> None:
+        self._memory["memory-available"] = plain_size(rest, "the memory")
+
+    def _swap(self, rest: str) -> None:
+        self._memory["swap"] = plain_size(rest, "the swap")
+
+    def _data(self, rest: str) -> None:
+        self._data_mount_point = plain(rest)
 
     def _firmware(self, rest: str) -> None:
         if rest != "bios" and not rest.startswith("uefi"):
@@ -309,7 +325,10 @@ class Draft:
         "leaf": _leaf,
         "xcr0": _xcr0,
         "cpuinfo": _cpuinfo_line,
-        "memory": _memory,
+        "memory": _memory_line,
+        "memory-available": _memory_available,
+        "swap": _swap,
+        "data": _data,
         "firmware": _firmware,
         "clock": _clock_line,
         "partner": _partner,
