@@ -34,13 +34,13 @@ import configparser
 import re
 from datetime import date, timedelta
 from difflib import get_close_matches
-from typing import Iterable, NamedTuple
+from typing import Iterable, NamedTuple, Sequence
 
 from applianceforge.formats.foreign_words import Disposition
 from applianceforge.model.errors import AccessDeniedError, SettingsError
 from applianceforge.model.report import Finding, Remedy, Report, Severity
 from applianceforge.preflight.render import printable
-from applianceforge.preflight.scan_result import Statement
+from applianceforge.preflight.scan_result import Scan, Statement
 
 LONGEST_DAYS = 366
 _LARGEST_BYTES = 1 << 20
@@ -360,7 +360,9 @@ def _syntax(error: configparser.Error, text: str) -> list[str]:
     return [error.message]
 
 
-def apply(answers: Answers, report: Report, today: date) -> tuple[Report, tuple[Decision, ...]]:
+def apply(
+    answers: Answers, report: Report, today: date, scans: Sequence[Scan] | None = None
+) -> tuple[Report, tuple[Decision, ...]]:
     """Return the report with the answers taken into account, and the answers that counted.
 
     An accepted inhibitor becomes a warning, an accepted warning information; its title stays and
@@ -371,6 +373,8 @@ def apply(answers: Answers, report: Report, today: date) -> tuple[Report, tuple[
         answers: What the administrator said.
         report: What the check found.
         today: The day of the check.
+        scans: What was scanned, so that only what is said of files that are there counts; None
+            counts all that is said.
     """
     valid = {a.key: a for a in answers.accepts if a.expires >= today and _may_accept(a.key)}
     found = {f.key for f in report.findings}
@@ -386,6 +390,7 @@ def apply(answers: Answers, report: Report, today: date) -> tuple[Report, tuple[
     decisions.extend(
         Decision("data", d.pattern, d.disposition, d.reason, _iso(d.expires), d.by)
         for d in _current(answers.data, today)
+        if scans is None or any(d.pattern not in scan.unused for scan in scans)
     )
     told = _expired(answers, today) + _unused(valid, found)
     return Report(findings + told), tuple(decisions)

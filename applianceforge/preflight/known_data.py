@@ -44,8 +44,14 @@ KNOWN = (
                 " What it overwrites cannot be brought back.",
                 "Do not run initdb on this directory, and do not delete anything in it.",
             ),
-            _MIGRATE,
-            "PostgreSQL, at the start of the server",
+            (
+                *_MIGRATE,
+                Step(
+                    "If pg_resetwal has already run here, do not start the server: go back to a"
+                    " copy or a backup from before, and begin with step 1."
+                ),
+            ),
+            "PostgreSQL, at the start of the server; pg_controldata",
         ),
         (
             r"incorrect checksum in control file",

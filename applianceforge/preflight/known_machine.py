@@ -55,13 +55,13 @@ KNOWN = (
             "Nothing is damaged. Mostly a 64-bit program was started on a 32-bit kernel, or a"
             " 32-bit one on a 64-bit kernel without support for it (Linux 6.7 and later may need"
             " ia32_emulation=on).",
-            ("Do not set the file's mode or owner: that is another message.",),
+            ("Do not change the file's mode or owner: they are not the cause.",),
             (
                 Step("See for what the program is built.", ("file -L FILE",)),
                 Step("See what the kernel is.", ("uname -m",)),
                 CHECK,
             ),
-            "the kernel (ENOEXEC), said by the shell",
+            "the shell or systemd, for the kernel (ENOEXEC)",
         ),
         (r"exec format error", r"fehler im format der programmdatei"),
         (
@@ -87,7 +87,7 @@ KNOWN = (
                     ),
                 ),
             ),
-            "the kernel (ENOENT), said by the shell, ldd or qemu",
+            "ldd or qemu, for the kernel (ENOENT)",
         ),
         (
             r"ld-linux\.so\.2.{0,40}no such file or directory",
@@ -195,7 +195,7 @@ KNOWN = (
                 ),
                 _VERIFY_VM,
             ),
-            "VMware Workstation, Player, ESX",
+            "VMware Workstation, Player and ESX; VMware's article KB 1003945",
         ),
         (
             r"64-bit operation is not possible",

@@ -67,7 +67,7 @@ def lines(explanation: Explanation, width: int = 80) -> tuple[str, ...]:
         explanation: What `explain` said.
         width: Columns of the terminal.
     """
-    said = [f"{explanation.title} [{explanation.key}]"]
+    said = _paragraph(f"{explanation.title} [{explanation.key}]", "", width)
     said.extend(_paragraph(explanation.meaning, "  ", width))
     said.append("  What not to do:")
     for never in explanation.never:

@@ -14,7 +14,7 @@ from applianceforge.model.errors import AccessDeniedError, ForgeError, SettingsE
 from applianceforge.model.report import Finding, Report, Severity
 from applianceforge.preflight import answers
 from applianceforge.preflight.answers import Accept, Answers, DataAnswer, Decision, apply
-from applianceforge.preflight.scan_result import Statement
+from applianceforge.preflight.scan_result import Scan, Statement
 from tests import snapshots
 from tests.preflight import reports
 from tests.preflight.reports import CLOCK, DATA, MASKED_FINDING, MEMORY, SPACE, WHOLE
@@ -320,6 +320,28 @@ def test_the_processor_is_not_accepted_by_any_way() -> None:
     assert report.findings[: len(WHOLE.findings)] == WHOLE.findings
     assert report.exit_status == 20
     assert decisions == ()
+
+
+def scanned(*unused: str) -> Scan:
+    return Scan("/data", 0, 0, 0, (), (), unused=unused)
+
+
+@pytest.mark.parametrize(
+    ("scans", "counted"),
+    [
+        (None, ["x", "y"]),
+        ((), []),
+        ((scanned(),), ["x", "y"]),
+        ((scanned("x"),), ["y"]),
+        ((scanned("x", "y"), scanned("y")), ["x"]),
+    ],
+)
+def test_what_is_said_of_files_counts_where_they_are(
+    scans: tuple[Scan, ...] | None, counted: list[str]
+) -> None:
+    said = Answers(data=tuple(DataAnswer(p, "discard", "r") for p in ("x", "y")))
+    _, decisions = apply(said, Report(), TODAY, scans)
+    assert [decision.subject for decision in decisions] == counted
 
 
 def test_no_answers_change_nothing() -> None:

@@ -184,9 +184,7 @@ def test_pg_resetwal_is_named_only_as_what_not_to_do() -> None:
     assert any("pg_resetwal" in never for never in found.never)
     for known in KNOWN:
         for step in known.explanation.steps:
-            assert not re.search(
-                "resetwal|initdb|xfs_repair", " ".join((step.text, *step.commands))
-            )
+            assert not re.search("resetwal|initdb|xfs_repair", " ".join(step.commands))
 
 
 def our_commands() -> list[str]:
