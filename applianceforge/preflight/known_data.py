@@ -226,7 +226,7 @@ KNOWN = (
         ),
         (
             r"malformed database file header",
-            r"gdbm\S* .{0,80}(?:bad magic number|bad file offset|byte-swapped file)",
+            r"gdbm\S{0,80} .{0,80}(?:bad magic number|bad file offset|byte-swapped file)",
             r"(?:bad magic number|bad file offset|byte-swapped file).{0,80}gdbm",
         ),
         (
@@ -346,8 +346,8 @@ KNOWN = (
             "atop and atopsar",
         ),
         (
-            r"raw file \S* ?has incompatible format",
-            r"existing file \S* ?has incompatible header",
+            r"raw file \S{0,400} ?has incompatible format",
+            r"existing file \S{0,400} ?has incompatible header",
             r"files from other system architectures might be binary incompatible",
         ),
         (
