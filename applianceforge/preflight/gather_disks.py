@@ -28,9 +28,20 @@ from applianceforge.preflight.facts import BootLoader, Disk, FileSystem, Partiti
 from applianceforge.preflight.looking import Tree
 
 _NETWORK = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "coda", "9p", "ceph", "glusterfs")
-    + ("lustre", "ocfs2", "gfs2", "beegfs", "davfs", "autofs", "virtiofs")
-)
+    (
+        "9p",
+        "afs",
+        "autofs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "davfs",
+        "gfs2",
+        "glusterfs",
+        "lustre",
+    ),
+).union(("ncpfs", "nfs", "nfs4", "ocfs2", "smb3", "smbfs", "virtiofs"))
 # Without a device below /dev, and yet on disks of this machine.
 _WITHOUT_DEVICE = frozenset(("zfs", "overlay", "ubifs", "bcachefs", "btrfs"))
 _MADE_READ_ONLY = frozenset(("squashfs", "iso9660", "udf", "erofs", "cramfs"))
