@@ -76,7 +76,11 @@ def _of_formats(scan: Scan, groups: list[Group]) -> list[Finding]:
 
 def _of_wide_formats(groups: list[Group]) -> list[Finding]:
     return [
-        _finding(f"data.{group.format}-64bit", scan_texts.WIDE, _listed([group]))
+        _finding(
+            f"data.{group.format}-64bit",
+            scan_texts.WIDE._replace(title=f"{scan_texts.WIDE.title}: {group.format}"),
+            _listed([group]),
+        )
         for group in groups
         if group.format in _WIDTH_MATTERS
         and group.width_bits == 64
