@@ -1,0 +1,91 @@
+"""Removing a tree removes all of it and nothing else."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from applianceforge.model.errors import AccessDeniedError, SettingsError
+from applianceforge.system import files
+from applianceforge.system.effects import Effect, EffectKind, Effects
+
+
+def removed(path: Path) -> list[Effect]:
+    seen: list[Effect] = []
+    files.remove_tree(path, Effects(seen.append))
+    assert not os.path.lexists(path)
+    return seen
+
+
+def test_a_tree_of_everything(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("kept")
+    tree = tmp_path / "tree"
+    deep = tree / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    (deep / "file").write_text("x")
+    (tree / "empty").mkdir()
+    os.mkfifo(tree / "a" / "fifo")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tree / "s"))
+    (tree / "to a directory").symlink_to(outside)
+    (tree / "to a file").symlink_to(outside / "kept")
+    (tree / "a" / "nowhere").symlink_to("missing")
+    (tree / "a" / "loop").symlink_to(tree)
+    Path(os.fsdecode(os.fsencode(tree) + b"/\xff\n")).write_text("x")
+    (effect,) = removed(tree)
+    assert (effect.kind, effect.subject) == (EffectKind.WRITE, f"removal of {tree}")
+    assert (outside / "kept").read_text() == "kept"
+
+
+def test_a_file_and_a_link(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "kept").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    (tmp_path / "file").touch()
+    assert len(removed(tmp_path / "link")) == 1
+    assert len(removed(tmp_path / "file")) == 1
+    assert (tmp_path / "target" / "kept").exists()
+
+
+def test_what_is_not_there_is_no_error_and_no_effect(tmp_path: Path) -> None:
+    assert removed(tmp_path / "none") == []
+
+
+def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("missing")
+    assert len(removed(tmp_path / "link")) == 1
+
+
+def test_what_may_not_be_removed(place: Path) -> None:
+    tree = place / "tree"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "sub" / "file").touch()
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    else:
+        (tree / "sub").chmod(0o500)
+    try:
+        with pytest.raises(AccessDeniedError, match="cannot remove"):
+            files.remove_tree(tree, Effects())
+    finally:
+        os.seteuid(before)
+        (tree / "sub").chmod(0o700)
+    assert (tree / "sub" / "file").exists()
+
+
+def test_half_a_tree_may_be_removed_again(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for number in range(3):
+        (tree / f"d{number}").mkdir(parents=True)
+        (tree / f"d{number}" / "file").touch()
+    (tree / "d1" / "file").unlink()
+    assert len(removed(tree)) == 1
+
+
+def test_an_append_where_a_directory_is(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot write"):
+        files.append_line(tmp_path, b"x", Effects())
