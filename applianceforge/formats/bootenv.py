@@ -3,6 +3,7 @@
 Two copies, `env1` and `env2`, in GRUB's environment-block format:
 
     # GRUB Environment Block
+    # WARNING: ...      lines that begin with # say nothing; grub-editenv writes one
     NAME=VALUE          a backslash stands before a backslash and a line end of the value
     ####...             up to 1024 bytes
 
@@ -85,7 +86,7 @@ def decode(data: bytes) -> Copy:
         problems.append(f"it has {len(data)} bytes instead of {BLOCK_BYTES}")
     variables, end, torn = _lines(data[:BLOCK_BYTES])
     if torn:
-        problems.append(f"what stands at byte {end} is neither a variable nor filling")
+        problems.append(f"what follows byte {end} is neither a variable nor filling")
     elif end > DECIDING_BYTES:
         problems.append(f"its variables take {end} bytes, which is more than one sector")
     problems += _order(variables)
@@ -123,16 +124,25 @@ def chosen(copies: tuple[bytes, ...]) -> Copy | None:
 def _lines(block: bytes) -> tuple[tuple[tuple[str, str], ...], int, bool]:
     """Return the variables, where they end, and whether something else than filling follows."""
     found: list[tuple[str, str]] = []
-    at = len(SIGNATURE)
-    while at < len(block) and block[at : at + 1] != b"#":
+    at = last = len(SIGNATURE)
+    while at < len(block):
         end = _line_end(block, at)
-        name, equals, value = block[at:end].partition(b"=")
-        if end < 0 or not equals:
-            return tuple(found), at, True
-        unescaped = value.replace(b"\\\\", b"\0").replace(b"\\", b"").replace(b"\0", b"\\")
-        found.append((name.decode("latin-1"), unescaped.decode("latin-1")))
+        if end < 0:
+            break
+        if block[at : at + 1] != b"#":
+            name, equals, value = block[at:end].partition(b"=")
+            if not equals:
+                return tuple(found), at, True
+            found.append((name.decode("latin-1"), _unescaped(value).decode("latin-1")))
+            last = end + 1
         at = end + 1
-    return tuple(found), at, block[at:].strip(b"#") != b""
+    return tuple(found), last, block[at:].strip(b"#") != b""
+
+
+def _unescaped(value: bytes) -> bytes:
+    """Return a value without the backslashes that stand before a character."""
+    parts = value.split(b"\\\\")
+    return b"\\".join(part.replace(b"\\", b"") for part in parts)
 
 
 def _line_end(block: bytes, at: int) -> int:

@@ -95,7 +95,18 @@ def compare(sector: bytes, core: bytes, boot_img: bytes, core_img: bytes) -> tup
         found.append(f"the core image ends after {len(core)} of {len(core_img)} bytes")
     whole = core[: len(core_img)]
     found += _difference("the core image", whole, core_img, _free_in_core(core[:SECTOR_BYTES]))
+    listed = sum(run.sectors for run in runs(core[:SECTOR_BYTES]))
+    needed = -(-(len(core_img) + _redundancy(core)) // SECTOR_BYTES) - 1
+    if listed != needed:
+        found.append(f"the core image lists {listed} sectors instead of {needed}")
     return tuple(found)
+
+
+def _redundancy(core: bytes) -> int:
+    if len(core) < _REDUNDANCY[1]:
+        return 0
+    length: int = struct.unpack_from("<I", core, _REDUNDANCY[0])[0]
+    return length
 
 
 def _free_in_core(first: bytes) -> tuple[tuple[int, int], ...]:

@@ -123,9 +123,9 @@ def for_target(architecture: Architecture) -> Release:
 
     The processor's architecture, and for amd64 512 MiB of memory: Debian's installation guide
     names 256 MiB as the least and 512 MiB as what is recommended for a system without a desktop,
-    for i386 and amd64 alike. The least is not enough here, as 64-bit programs need more of it:
-    MEMORY_GROWTH times what the 32-bit ones hold, and the old and the new PostgreSQL run at the
-    same time during the migration.
+    for i386 and amd64 alike. The least is not enough here: 64-bit programs hold up to 1.5 times as
+    much as 32-bit ones (checks_resources has the figures), and the old and the new PostgreSQL are
+    on the machine at the same time during the migration.
     """
     memory = 512 * MIB if architecture is Architecture.AMD64 else 0
     return Release(architecture, memory_bytes=memory)
