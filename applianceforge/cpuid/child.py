@@ -23,14 +23,14 @@ _PART_BYTES = 4096
 
 # The module signal takes longer to import than a probe takes.
 _KILL, _ALARM = 9, 14
-_ENDINGS = {4: "SIGILL", 7: "SIGBUS", 11: "SIGSEGV", 31: "SIGSYS"}
+_ENDINGS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 11: "SIGSEGV", 31: "SIGSYS"}
 _SET_MASK = 2  # of sigprocmask
 _MASK_BYTES = 128
 _DUMPABLE, _PARENT_DEATH_SIGNAL = 4, 1  # of prctl
 
 
 def run(
-    libc: ctypes.CDLL, work: Callable[[], Iterator[bytes]], patience_s: int = PATIENCE_S
+    libc: ctypes.CDLL, work: Callable[[], Iterator[bytes]], patience_s: int
 ) -> tuple[list[bytes], str]:
     """Do a piece of work in a child process.
 
@@ -90,10 +90,9 @@ def _be_child(
 ) -> None:
     """Do the work, say what comes of it, and end this process without any cleaning up."""
     try:
-        zero = ctypes.c_ulong(0)
         # No core dump, nor a program that collects them; and no life after the parent's.
-        libc.prctl(_DUMPABLE, zero, zero, zero, zero)
-        libc.prctl(_PARENT_DEATH_SIGNAL, ctypes.c_ulong(_KILL), zero, zero, zero)
+        libc.prctl(_DUMPABLE, 0, 0, 0, 0)
+        libc.prctl(_PARENT_DEATH_SIGNAL, _KILL, 0, 0, 0)
         for ending in (*_ENDINGS, _ALARM):
             libc.signal(ending, None)
         libc.sigprocmask(_SET_MASK, bytes(_MASK_BYTES), None)

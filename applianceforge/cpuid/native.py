@@ -79,7 +79,7 @@ _DIRECTORIES = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  the file has no n
 _READ, _WRITE, _EXECUTE = 1, 2, 4  # of mmap
 _PRIVATE, _ANONYMOUS = 0x02, 0x20
 _PAGE_BYTES = 4096
-_CLOEXEC, _EXEC = 0x1, 0x10  # of memfd_create; the second since Linux 6.3
+_CLOEXEC, _NOEXEC_SEAL, _EXEC = 0x1, 0x8, 0x10  # of memfd_create; the last two since Linux 6.3
 
 
 class ProbeError(Exception):
@@ -165,9 +165,9 @@ def _in_child(
     libc: ctypes.CDLL, routes: Sequence[tuple[str, Route]], machine_code: bytes
 ) -> tuple[list[bytes], str]:
     try:
-        return child.run(libc, lambda: _answers(libc, routes, machine_code))
+        return child.run(libc, lambda: _answers(libc, routes, machine_code), child.PATIENCE_S)
     except OSError as error:
-        return [], str(error)
+        return [], f"there can be no child process: {error.strerror}"
 
 
 def _answers(
@@ -178,8 +178,9 @@ def _answers(
     for _, route in routes:
         try:
             found, xcr0 = _call(route(libc, machine_code), where)
-        except (OSError, ProbeError) as error:
-            yield b"-" + str(error).encode("utf-8", "replace")
+        except (OSError, ProbeError, MemoryError) as error:
+            said = error.strerror if isinstance(error, OSError) else str(error)
+            yield b"-" + (said or type(error).__name__).encode("utf-8", "replace")
         else:
             where = _hypervisors(found)
             head = _XCR0.pack(xcr0 is not None, xcr0 or 0)
@@ -307,13 +308,16 @@ def by_memfd(libc: ctypes.CDLL, machine_code: bytes) -> int:
     """Map code from a memfd, and return its address; it stays mapped."""
     # By number, as os.memfd_create is of Python 3.8, and glibc's of 2.27.
     number = 319 if struct.calcsize("P") == 8 else 356
-    for flags in (_CLOEXEC | _EXEC, _CLOEXEC):
-        handle = libc.syscall(ctypes.c_long(number), b"cpuid", ctypes.c_ulong(flags))
+    # It is mapped, never started, so it may be one that vm.memfd_noexec forbids to start.
+    for flags in (_CLOEXEC | _NOEXEC_SEAL, _CLOEXEC | _EXEC, _CLOEXEC):
+        handle = libc.syscall(number, b"cpuid", flags)
+        error = _os_error("memfd_create")
         if handle >= 0:
-            return _map_file(libc, handle, machine_code)
-        if ctypes.get_errno() != errno.EINVAL:
-            break
-    raise _os_error("memfd_create")
+            try:
+                return _map_file(libc, handle, machine_code)
+            except OSError as refused:
+                error = refused
+    raise error
 
 
 def by_file(libc: ctypes.CDLL, machine_code: bytes) -> int:
