@@ -33,7 +33,8 @@ _GROUPS = {
     "cluster": "high availability",
     "filesystem": "filesystem",
     "kernel": "kernel",
-    "space": "filesystem",
+    "postgresql": "services",
+    "rrd": "monitoring",
 }
 
 

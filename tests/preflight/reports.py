@@ -39,7 +39,7 @@ MASKED_FINDING = Finding(
     20,
 )
 SPACE = Finding(
-    "space.too-little",
+    "resources.data-space",
     Severity.INHIBITOR,
     "/data has too little space",
     "The migration takes 12 GiB at its peak.",
@@ -48,7 +48,7 @@ SPACE = Finding(
     23,
 )
 DATA = Finding(
-    "data.unknown-structure",
+    "data.unknown",
     Severity.INHIBITOR,
     "2 files hold data that only 32-bit programs may be able to read",
     "Nobody knows this format.",
@@ -56,8 +56,12 @@ DATA = Finding(
     (Remedy("Ask the vendor, then say it in an answer file."),),
     24,
 )
-MEMORY = Finding("memory.tight", Severity.WARNING, "Memory is tight", "64-bit programs need more.")
-CLOCK = Finding("clock.good", Severity.INFO, "The clock is right", "It differs by 0.1 s.", ("NTP",))
+MEMORY = Finding(
+    "resources.memory", Severity.WARNING, "Memory is tight", "64-bit programs need more."
+)
+CLOCK = Finding(
+    "clock.unsynchronized", Severity.INFO, "The clock is right", "It differs by 0.1 s.", ("NTP",)
+)
 WHOLE = Report((CLOCK, SPACE, MEMORY, DATA, MASKED_FINDING))
 
 # Anything that a file name, a log or a firmware can hold, lone surrogates too.

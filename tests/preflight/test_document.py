@@ -54,13 +54,13 @@ def test_what_a_program_reads() -> None:
     }
     assert [finding["key"] for finding in said["findings"]] == [
         "processor.masked-by-hypervisor",
-        "data.unknown-structure",
-        "space.too-little",
-        "memory.tight",
-        "clock.good",
+        "data.unknown",
+        "resources.data-space",
+        "resources.memory",
+        "clock.unsynchronized",
     ]
     assert said["findings"][2] == {
-        "key": "space.too-little",
+        "key": "resources.data-space",
         "severity": "inhibitor",
         "title": "/data has too little space",
         "summary": "The migration takes 12 GiB at its peak.",

@@ -122,7 +122,7 @@ def test_what_a_fleet_s_tool_reads() -> None:
     assert [entry["groups"] for entry in entries] == [
         ["inhibitor", "sanity"],
         ["inhibitor", "sanity"],
-        ["inhibitor", "filesystem"],
+        ["inhibitor", "sanity"],
         ["sanity"],
         ["time management"],
     ]
@@ -140,6 +140,26 @@ def test_any_report_fits(report: Report) -> None:
         for entry in said["entries"]  # type: ignore[attr-defined]
         for remediation in entry.get("detail", {"remediations": []})["remediations"]
     }
+
+
+@pytest.mark.parametrize(
+    ("key", "group"),
+    [
+        ("boot.loader", "boot"),
+        ("clock.wrong", "time management"),
+        ("cluster.partners", "high availability"),
+        ("data.gdbm", "sanity"),
+        ("filesystem.errors", "filesystem"),
+        ("kernel.userland", "kernel"),
+        ("postgresql.major", "services"),
+        ("processor.level", "sanity"),
+        ("rrd.unreadable", "monitoring"),
+    ],
+)
+def test_a_finding_is_in_a_group_that_leapp_knows(key: str, group: str) -> None:
+    entries = make(Report((Finding(key, Severity.WARNING, "t", "s"),)))["entries"]
+    assert isinstance(entries, list)
+    assert entries[0]["groups"] == [group]
 
 
 def test_ids_are_of_one_run() -> None:
