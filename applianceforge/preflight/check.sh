@@ -270,8 +270,9 @@ file_systems() {
     done
     best='' shown=' ' seen=' '
     while read -r device mount_point kind options _; do
+        inside=${mount_point%/}/
         case $data/ in
-        "${mount_point%/}"/*) [ ${#mount_point} -lt ${#best} ] || best=$mount_point ;;
+        "$inside"*) [ ${#mount_point} -lt ${#best} ] || best=$mount_point ;;
         esac
         case $device in /dev/*) ;; *) continue ;; esac
         case $seen in *" $device "*) continue ;; esac

@@ -60,11 +60,13 @@ _Kind = TypeVar("_Kind")
 class _Route:
     """One route's answer, as far as it was read."""
 
-    def __init__(self, name: str, registers: Registers | None, failure: str = "") -> None:
+    def __init__(
+        self, name: str, registers: Registers | None, failure: str = "", *, like: bool = False
+    ) -> None:
         self.name = name
         self.failure = failure
         self.works = registers is not None
-        self.like = registers is not None and bool(registers.leaves)
+        self.like = like
         self.leaves = [] if registers is None else list(registers.leaves)
         self.xcr0 = None if registers is None else registers.xcr0
 
@@ -173,7 +175,7 @@ class Draft:
         elif state == "failed":
             route = _Route(plain_word(name), None, plain("".join(more)))
         elif state == "like" and more:
-            route = _Route(plain_word(name), self._registers_of(plain_word(more[0])))
+            route = _Route(plain_word(name), self._registers_of(plain_word(more[0])), like=True)
         else:
             raise LineError("a route works, failed, or is like another one")
         self._routes.append(route)

@@ -1,0 +1,440 @@
+"""The dump for a support desk: what is in it, what is not, and that it comes back whole."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from applianceforge.cpuid import procinfo
+from applianceforge.cpuid.facts import Answer, Machine
+from applianceforge.cpuid.facts import Facts as ProcessorFacts
+from applianceforge.cpuid.procinfo import ProcInfo
+from applianceforge.cpuid.registers import Leaf, Registers
+from applianceforge.cpuid.verdict import Capability, decide
+from applianceforge.model.errors import AccessDeniedError, SettingsError
+from applianceforge.preflight import dump, dump_draft, gather
+from applianceforge.preflight.facts import (
+    BootLoader,
+    Clock,
+    Disk,
+    Facts,
+    FileSystem,
+    Kernel,
+    Partition,
+    Partner,
+    Unseen,
+)
+from tests.cpuid import dump_texts
+from tests.cpuid.table import BY_NAME, ROWS, Row, facts, hidden, leaf, named
+
+CONROE = named("_Conroe")
+FLAGS = "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr"
+
+
+def listed(registers: Registers, more: str = "") -> ProcInfo:
+    flags = f"{FLAGS} {more}{' lm' if registers.long_mode else ''}"
+    return ProcInfo(
+        registers.vendor.strip(), registers.family, registers.model, frozenset(flags.split()), 48
+    )
+
+
+def box(registers: Registers = CONROE) -> Facts:
+    """Return a machine with one of everything."""
+    return Facts(
+        processor=ProcessorFacts(
+            (
+                Answer("memfd", registers),
+                Answer("file", registers),
+                Answer("anonymous", None, "[Errno 13] Permission denied"),
+            ),
+            listed(registers, "sse sse2 ss ht tm pbe nx constant_tsc"),
+            Machine("VMware, Inc.", "VMware Virtual Platform", 0xE791, "", ""),
+        ),
+        hostname="secret-host",
+        kernel=Kernel("5.10.0-28-686-pae", "i686", 32, "root=/dev/sda2 nolm password=hush"),
+        memory_bytes=1_056_878_592,
+        memory_available_bytes=700_000_001,
+        swap_bytes=0,
+        file_systems=(
+            FileSystem("/dev/sda2", "/", "ext4", 2 << 30, 500_000_001, True, 0, None),
+            FileSystem("/dev/sda4", "/data", "ext4", 12 << 30, 6 << 30, False, 3, None),
+            FileSystem("/dev/sda3", "", "ext4", 2 << 30, 0, needs_recovery=True),
+        ),
+        disks=(
+            Disk(
+                "sda",
+                16 << 30,
+                (
+                    Partition("sda1", 1 << 20),
+                    Partition("sda2", 2 << 30, "slot A"),
+                    Partition("sda3", 2 << 30, "slot-b"),
+                    Partition("sda4", 12 << 30, "data"),
+                ),
+            ),
+        ),
+        uefi_bits=0,
+        boot_loader=BootLoader("sda", True, ("sector 0 is as in boot.img", "core image too")),
+        boot_environments=(b"# GRUB Environment Block\nslot=a\n".ljust(1024, b"#"), b""),
+        clock=Clock(1_700_000_000, True),
+        partners=(Partner("drbd", "/etc/drbd.d/r0.res", "address 10.0.0.7"),),
+        unseen=(Unseen("raw DMI", "permission denied", "root"), Unseen("a | b", "")),
+        data_mount_point="/data",
+    )
+
+
+def told(known: Facts) -> Facts:
+    """Return what a dump may tell of a machine."""
+    return known._replace(
+        origin="applianceforge",
+        hostname="",
+        kernel=known.kernel._replace(command_line="nolm"),
+        partners=tuple(Partner(partner.kind, "", "") for partner in known.partners),
+    )
+
+
+def refused(content: str | bytes) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        dump.read(content.encode() if isinstance(content, str) else content, "box.dump")
+    assert "box.dump" in caught.value.message
+    assert caught.value.hint
+    return caught.value
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_there_and_back(row: Row) -> None:
+    text = dump.encode(box(row.registers))
+    assert dump.decode(text) == told(box(row.registers))
+    assert dump.encode(dump.decode(text)) == text
+    assert dump.read(text.encode(), "box.dump") == told(box(row.registers))
+    assert len(text) <= 2048
+    assert text.isascii()
+
+
+def test_same_verdict() -> None:
+    for registers in (*BY_NAME.values(), hidden(CONROE)):
+        known = box(registers)._replace(processor=facts(registers))
+        assert decide(dump.decode(dump.encode(known)).processor) == decide(known.processor)
+
+
+def test_this_machine_in_two_kilobytes() -> None:
+    text = Path("/proc/cpuinfo").read_text()
+    known = gather.gather(
+        processor=ProcessorFacts((Answer("memfd", CONROE),), procinfo.decode(text))
+    )
+    written = dump.encode(known)
+    assert len(written) <= 2048 + 128 * len(known.file_systems)
+    assert dump.decode(written).processor == known.processor
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        Facts(ProcessorFacts(())),
+        Facts(ProcessorFacts((Answer("memfd", None),))),
+        Facts(ProcessorFacts((Answer("a b-", Registers(()), ""), Answer("-", Registers((), 7))))),
+        Facts(ProcessorFacts((Answer("memfd", CONROE._replace(xcr0=0xE7)),))),
+    ],
+)
+def test_machines_that_tell_little(known: Facts) -> None:
+    assert dump.decode(dump.encode(known)) == known._replace(origin="applianceforge")
+
+
+def test_what_is_nobodys_business_stays_out() -> None:
+    katmai = named("_P3_Katmai")
+    serial = leaf(3, 0, 0, 0x1234ABCD, 0x5678EF01)
+    text = dump.encode(box(katmai._replace(leaves=(*katmai.leaves, serial))))
+    for secret in ("1234ABCD", "5678EF01", "secret-host", "hush", "password", "10.0.0.7", "drbd.d"):
+        assert secret.lower() not in text.lower()
+    assert "partner drbd" in text
+
+
+def test_routes_that_differ_are_told_apart() -> None:
+    other = CONROE._replace(
+        leaves=tuple(
+            one._replace(ebx=one.ebx | 1 << 24) if one.number == 1 else one for one in CONROE.leaves
+        )
+    )
+    answers = (
+        Answer("memfd", CONROE),
+        Answer("file", other),
+        Answer("dev", CONROE._replace(xcr0=7)),
+        Answer("short", CONROE._replace(leaves=CONROE.leaves[:2])),
+    )
+    known = Facts(ProcessorFacts(answers))
+    text = dump.encode(known)
+    assert text.count("leaf ") == len(CONROE.leaves) + 1 + 2
+    assert dump.decode(text).processor == known.processor
+    back = Facts(ProcessorFacts(answers[2:3] + answers[:1]))
+    assert dump.decode(dump.encode(back)).processor == back.processor
+
+
+def test_a_big_machine_is_cut_with_a_note() -> None:
+    disk = box().disks[0]
+    known = box()._replace(
+        disks=tuple(disk._replace(name=f"sd{n}") for n in range(400)),
+        unseen=tuple(Unseen(f"thing {n}", "x" * 500) for n in range(100)),
+    )
+    text = dump.encode(known)
+    assert len(text) <= dump.MOST_BYTES
+    decoded = dump.decode(text)
+    assert decoded.processor == known.processor
+    assert decoded.file_systems == known.file_systems
+    assert decoded.unseen[-1].why == "left out to keep the dump short"
+    assert "disk" in decoded.unseen[-1].what
+
+
+def test_many_leaves_keep_those_that_decide() -> None:
+    foreign = dump.read(
+        (Path(__file__).parent.parent / "data/dumps/epyc-kvm.cpuid.txt").read_bytes(), "epyc"
+    )
+    text = dump.encode(foreign)
+    assert len(text) < 1024
+    decoded = dump.decode(text)
+    assert decoded.origin == "cpuid -r"
+    assert decide(decoded.processor) == decide(foreign.processor)
+
+
+def test_many_flags_keep_those_that_decide() -> None:
+    flags = frozenset({f"flag{n:05}" for n in range(1000)} | {"lm", "sse2"})
+    known = Facts(ProcessorFacts((), ProcInfo("GenuineIntel", 6, 15, flags, 48)))
+    decoded = dump.decode(dump.encode(known)).processor.procinfo
+    assert decoded is not None
+    assert decoded.flags == {"lm", "sse2"}
+
+
+@pytest.mark.parametrize("size", [1, 200, 4096, 4097, 100_000])
+def test_a_boot_environment_that_is_too_long_is_only_counted(size: int) -> None:
+    for content in (b"#" * size, b"x" * size, b"\xff" * size):
+        decoded = dump.decode(dump.encode(box()._replace(boot_environments=(content,))))
+        kept = decoded.boot_environments == (content,)
+        assert kept or decoded.unseen[0].what == "a boot environment"
+
+
+words = st.text(max_size=30) | st.binary(max_size=8).map(
+    lambda b: b.decode("utf-8", "surrogateescape")
+)
+sizes = st.integers(0, 2**63)
+numbers = st.integers(0, 2**32 - 1)
+registers_of_any_kind = st.builds(
+    Registers,
+    st.lists(
+        st.builds(Leaf, numbers.filter(lambda n: n != 3), st.integers(0, 64), *[numbers] * 4),
+        max_size=12,
+    ).map(tuple),
+    st.none() | st.integers(0, 2**64 - 1),
+)
+answers_of_any_kind = st.one_of(
+    st.builds(Answer, words, registers_of_any_kind, st.just("")),
+    st.builds(Answer, words, st.none(), words),
+)
+facts_of_any_kind = st.builds(
+    Facts,
+    processor=st.builds(
+        ProcessorFacts,
+        st.lists(answers_of_any_kind, max_size=4).map(tuple),
+        st.none(),
+        st.builds(Machine, words, words, st.none() | st.integers(0, 65535), words, words),
+    ),
+    origin=words.filter(lambda text: text not in ("", "this machine")),
+    kernel=st.builds(Kernel, words, words, st.sampled_from([None, 32, 64]), st.just("")),
+    hostname=st.just(""),
+    memory_bytes=st.none() | sizes,
+    memory_available_bytes=st.none() | sizes,
+    swap_bytes=st.none() | sizes,
+    file_systems=st.lists(
+        st.builds(
+            FileSystem,
+            words,
+            words,
+            words,
+            sizes,
+            sizes,
+            st.booleans(),
+            st.none() | sizes,
+            st.none() | st.booleans(),
+        ),
+        max_size=3,
+    ).map(tuple),
+    disks=st.lists(
+        st.builds(
+            Disk,
+            words,
+            sizes,
+            st.lists(st.builds(Partition, words, sizes, words), max_size=3).map(tuple),
+        ),
+        max_size=2,
+    ).map(tuple),
+    uefi_bits=st.sampled_from([None, 0, 32, 64]),
+    boot_loader=st.none()
+    | st.builds(
+        BootLoader, words, st.none() | st.booleans(), st.lists(words, max_size=3).map(tuple)
+    ),
+    boot_environments=st.lists(st.binary(max_size=50), max_size=2).map(tuple),
+    clock=st.none() | st.builds(Clock, st.integers(-(2**62), 2**62), st.none() | st.booleans()),
+    partners=st.lists(st.builds(Partner, words, st.just(""), st.just("")), max_size=2).map(tuple),
+    unseen=st.lists(st.builds(Unseen, words, words, words), max_size=2).map(tuple),
+    data_mount_point=words,
+)
+
+
+@settings(max_examples=300)
+@given(facts_of_any_kind)
+def test_anything_comes_back(known: Facts) -> None:
+    text = dump.encode(known)
+    assert text.isascii()
+    assert len(text) <= dump.MOST_BYTES
+    decoded = dump.decode(text)
+    if max(len(line) for line in text.splitlines()) < 160 and "keep the dump short" not in text:
+        assert decoded == known
+    assert dump.encode(decoded) == text
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("leaf 1 2 3 4", "5 fields"),
+        ("leaf 1 2 3 4 5 6", "four registers"),
+        ("leaf 1 2 3 4 5G", "not a number"),
+        ("leaf 1 2 3 4 123456789", "32 bits"),
+        ("leaf 1. 2 3 4 5", "the subleaf"),
+        ("route a", "2 fields"),
+        ("route a maybe", "works, failed"),
+        ("route a works well", "works, failed"),
+        ("route a like b", "no route 'b'"),
+        ("route a like", "works, failed"),
+        ("cpuinfo flags", "colon"),
+        ("memory 1M", "not a size"),
+        ("memory -1", "not a size"),
+        ("memory", "not a size"),
+        ("memory " + "9" * 30, "not a size"),
+        ("memory \u0661", "not a size"),
+        ("firmware openfirmware", "bios, or uefi"),
+        ("firmware uefi", "the width"),
+        ("clock now free", "the time"),
+        ("clock 1 maybe", "none of"),
+        ("userland wide", "the width"),
+        ("bios-segment xyz", "the segment"),
+        ("boot-loader sda", "2 fields"),
+        ("boot-loader sda maybe", "none of"),
+        ("boot-evidence x", "below a boot loader"),
+        ("boot-environment 99999999999 x", "not of"),
+        ("boot-environment 0 x", "not of"),
+        ("boot-environment 9 \u1234", "single bytes"),
+        ("filesystem a b c rw 1 2 errors=0", "8 fields"),
+        ("filesystem a b c rw 1 2 errors=0 recovery=no more", "eight"),
+        ("filesystem a b c rx 1 2 errors=0 recovery=no", "none of"),
+        ("filesystem a b c rw 1 2 recovery=no errors=0", "errors="),
+        ("filesystem a b c rw 1 2 errors=x recovery=no", "the errors"),
+        ("filesystem a b c rw 1 2 errors=0 recovery=perhaps", "none of"),
+        ("disk sda", "2 fields"),
+        ("partition sda1 1", "below a disk"),
+        ("partner", "1 fields"),
+        ("unseen root nothing", "told apart"),
+        ("kernel 5.10", "2 fields"),
+        ("hostname box", "no line 'hostname'"),
+    ],
+)
+def test_damaged_lines(line: str, words: str) -> None:
+    error = refused(f"applianceforge-dump 1\nroute memfd works\n{line}\nend\n")
+    assert error.message == "box.dump is damaged"
+    assert len(error.evidence) == 1
+    assert error.evidence[0].startswith("line 3: ")
+    assert words in error.evidence[0]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "leaf 0 1 2 3 4",
+        "route a failed no\nxcr0 7",
+        "memory 1\nmemory 2",
+        "route a works\nroute b like a\nleaf 1 2 3 4 5",
+        "\n".join(f"partner {n}" for n in range(3000)),
+        "\n".join(f"route {n} works" for n in range(40)),
+    ],
+    ids=["no route", "failed route", "twice", "not like it", "too many", "too many routes"],
+)
+def test_lines_that_do_not_belong(lines: str) -> None:
+    assert refused(f"applianceforge-dump 1\n{lines}\nend\n").evidence
+
+
+def test_all_problems_at_once() -> None:
+    error = refused("applianceforge-dump 1\nmemory x\nby me\nfirmware x\n")
+    assert len(error.evidence) == 3
+    assert "end" in error.evidence[-1]
+    assert len(refused("applianceforge-dump 1\n" + "x\n" * 1000).evidence) == 20
+
+
+def test_cut_anywhere_is_refused() -> None:
+    text = dump.encode(box())
+    for size in range(1, len(text) - len("end\n")):
+        refused(text[:size])
+
+
+@pytest.mark.parametrize("version", ["2", "1.1", "99", "", "x", "1 2", "-1"])
+def test_another_version_says_so(version: str) -> None:
+    error = refused(f"applianceforge-dump {version}\nnonsense\n")
+    assert "only version 1 is known" in error.message
+    assert "newer applianceforge" in error.hint
+
+
+def test_words_around_a_dump_do_no_harm() -> None:
+    text = dump.encode(box())
+    around = "Password: \r\n" + text.replace("\n", " \r\n") + "# for people\nLogout\n"
+    assert dump.read(b"\xef\xbb\xbf" + around.encode(), "box.dump") == told(box())
+    assert dump.read(around.encode("utf-16"), "box.dump") == told(box())
+
+
+@pytest.mark.parametrize("name", dump_texts.WRITERS)
+def test_dumps_of_other_tools_tell_of_the_processor(name: str) -> None:
+    known = dump.read(dump_texts.WRITERS[name](CONROE).encode(), "box.txt")
+    assert known.origin == name
+    assert known.processor.answers[0].route == name
+    assert decide(known.processor).capability is Capability.CAPABLE
+
+
+def test_a_copy_of_cpuinfo_will_do() -> None:
+    text = "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu lm\nbogomips\t: 1\n"
+    known = dump.read(text.encode(), "cpuinfo")
+    assert (known.origin, known.processor.answers) == ("/proc/cpuinfo", ())
+    assert decide(known.processor).capability is Capability.CAPABLE
+    for cut in ("lm\nbogomips\t: 1\n", "bogomips\t: 1\n"):
+        with pytest.raises(SettingsError, match="cut short"):
+            dump.read(text.replace(cut, "").encode(), "cpuinfo")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF", b"\xff\xfe\x00", b"\x00" * 100])
+def test_other_files(content: bytes) -> None:
+    assert "check.sh" in refused(content).hint
+
+
+def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in (tmp_path, tmp_path / "none"):
+        with pytest.raises(SettingsError, match="cannot be read"):
+            dump.read_file(path)
+
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    whole = tmp_path / "box.dump"
+    whole.write_text(dump.encode(box()))
+    assert dump.read_file(whole) == told(box())
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(AccessDeniedError, match=r"box\.dump"):
+        dump.read_file(whole)
+
+
+@given(st.lists(st.sampled_from(dump.encode(box()).splitlines()) | st.text(max_size=60)))
+def test_any_lines_are_decoded_or_refused(lines: list[str]) -> None:
+    text = "\n".join(("applianceforge-dump 1", *lines, "end"))
+    try:
+        decoded = dump.decode(text)
+    except SettingsError as error:
+        assert 0 < len(error.evidence) <= 20
+    else:
+        dump.encode(decoded)
+
+
+def test_environments_are_bounded_as_written() -> None:
+    assert dump_draft.MOST_ENVIRONMENT_BYTES >= 1025
