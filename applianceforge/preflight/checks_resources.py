@@ -16,8 +16,8 @@ _MIB = 1 << 20
 # small machines, more with a crash kernel. What is left of 512 MiB must still count as 512 MiB.
 _COUNTED = 7 / 8
 # What 64-bit programs hold, by what 32-bit ones do: measured with Debian 12's PostgreSQL 15 and ten
-# connections that had sorted the catalogs, private memory of server processes 36.7 to 50.3 MB (1.37)
-# and of psql 8.5 to 13.0 MB (1.53). Addresses alone would double.
+# connections that had sorted the catalogs: private memory of servers 36.7 to 50.3 MB (1.37 times)
+# and of psql 8.5 to 13.0 MB (1.53 times). Addresses alone would double.
 MEMORY_GROWTH = 1.5
 # A 32-bit kernel without PAE sees no more than 3 to 4 GiB, whatever there is.
 _SEEN_WITHOUT_PAE = 5 << 29
