@@ -46,6 +46,7 @@ processor\t: 1
 vendor_id\t: GenuineIntel
 flags\t\t: fpu lm
 """
+CALLS = "trace=socket,connect,open,openat,unlink,unlinkat,rename,mkdir"
 ARM = (
     "Processor\t: ARMv7 Processor rev 10 (v7l)\nFeatures\t: swp half thumb lm neon\n\nHardware: x\n"
 )
