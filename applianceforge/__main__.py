@@ -1,6 +1,6 @@
 """`python -m applianceforge`."""
 
-from applianceforge.cli.main import main
+from applianceforge.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -1,26 +1,17 @@
 """`applianceforge`: one command for a person at a terminal."""
 
 import os
-import signal
 import sys
-from types import FrameType
+from collections.abc import Sequence
 
 import click
 
-from applianceforge.cli.check import check
+from applianceforge.cli import standalone
 from applianceforge.cli.cluster import cluster
-from applianceforge.cli.migrate import migrate
+from applianceforge.cli.ending import guarded
+from applianceforge.cli.migrate import findings, migrate
 from applianceforge.cli.rrd import rrd
-from applianceforge.cli.version import PROGRAM, version
-from applianceforge.model.errors import ForgeError, exit_status_of
-
-_INTERRUPTED = 130
-_TERMINATED = 143
-_MOST_EVIDENCE = 20
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: stop as cleanly as on Ctrl-C."""
+from applianceforge.model.version import PROGRAM, VERSION
 
 
 class _Group(click.Group):
@@ -38,13 +29,15 @@ class _Group(click.Group):
 @click.group(
     cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(version(), prog_name=PROGRAM)
+@click.version_option(VERSION, prog_name=PROGRAM)
 def applianceforge() -> None:
     """Take a 32-bit appliance to 64-bit, and prove that nothing was lost.
 
     \b
     Start here:
-      applianceforge check                     may this machine run 64-bit programs?
+      applianceforge check                     may this machine go 64-bit, and if not, what to do
+      applianceforge check --scan DIR          what in DIR can 64-bit programs not read?
+      applianceforge error "LINE"              what a line of a log means, and what not to do
       applianceforge cluster info DIR          what is this PostgreSQL data directory?
       applianceforge rrd info FILE             what is this RRD?
       applianceforge migrate settings          a commented example of the settings file
@@ -59,46 +52,44 @@ def applianceforge() -> None:
     """
 
 
-applianceforge.add_command(check)
+def _handed_over(name: str, summary: str) -> click.Command:
+    """Return a command that is listed here, and has its arguments read elsewhere."""
+
+    @click.command(
+        name,
+        help=f"{summary}\n\nSee `{PROGRAM} {name} --help`.",
+        context_settings={"ignore_unknown_options": True},
+        add_help_option=False,
+    )
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def command(arguments: tuple[str, ...]) -> int:
+        return standalone.main([name, *arguments], findings)
+
+    return command
+
+
+for _name, _summary in standalone.COMMANDS.items():
+    applianceforge.add_command(_handed_over(_name, _summary))
 applianceforge.add_command(cluster)
 applianceforge.add_command(migrate)
 applianceforge.add_command(rrd)
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise _Terminated
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit status."""
+    return guarded(
+        lambda: _run(arguments), stopped="stopped; nothing is lost, the same command continues"
+    )
 
 
-def main() -> None:
-    """Run the command line; this is the only place where errors become text and a status."""
-    signal.signal(signal.SIGTERM, _terminate)
+def _run(arguments: Sequence[str]) -> int:
     try:
-        status = applianceforge.main(standalone_mode=False, prog_name=PROGRAM)
-    except ForgeError as error:
-        tell(error)
-        sys.exit(exit_status_of(error))
+        status = applianceforge.main(list(arguments), standalone_mode=False, prog_name=PROGRAM)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort) as error:
+        return error.exit_code
+    except click.Abort as error:
         # click turns every KeyboardInterrupt into an Abort of its own.
-        _say_stopped()
-        terminated = isinstance(error, _Terminated) or isinstance(error.__cause__, _Terminated)
-        sys.exit(_TERMINATED if terminated else _INTERRUPTED)
-    sys.exit(status if isinstance(status, int) else 0)
-
-
-def _say_stopped() -> None:
-    click.echo(f"{PROGRAM}: stopped; nothing is lost, the same command continues", err=True)
-
-
-def tell(error: ForgeError) -> None:
-    """Print an error as a person reads it: what is wrong, what shows it, what to do."""
-    click.secho(f"{PROGRAM}: {error.message}", err=True, fg="red")
-    shown = [line for line in error.evidence if line and line not in error.message]
-    for line in shown[:_MOST_EVIDENCE]:
-        click.echo(f"  | {line}", err=True)
-    if len(shown) > _MOST_EVIDENCE:
-        click.echo(f"  | and {len(shown) - _MOST_EVIDENCE} more", err=True)
-    if error.hint:
-        click.secho(f"  What to do: {error.hint}", err=True, bold=True)
+        cause = error.__cause__
+        raise cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt from error
+    return status if isinstance(status, int) else 0

@@ -17,7 +17,6 @@ from applianceforge.cli import progress, summary
 from applianceforge.cli import status as status_view
 from applianceforge.cli.graph import draw_one
 from applianceforge.cli.page import render
-from applianceforge.cli.version import PROGRAM, version
 from applianceforge.migrate import cleaning, outcome, status
 from applianceforge.migrate.exporting import ExportOptions, export
 from applianceforge.migrate.importing import import_archive
@@ -31,14 +30,16 @@ from applianceforge.migrate.tree import ProgramTree
 from applianceforge.migrate.verifying import verify
 from applianceforge.migrate.workspace import Workspace
 from applianceforge.model.errors import ForgeError, SettingsError, exit_status_of
-from applianceforge.model.report import Report, Severity
+from applianceforge.model.report import Finding, Report, Severity
+from applianceforge.model.version import PROGRAM, VERSION
+from applianceforge.preflight import document
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
 
 _APPLIANCE_SETTINGS = Path("/data/config/applianceforge.toml")
 _COLOURS = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.INHIBITOR: "red"}
 _SCHEMA = 1
-_TOOL = f"{PROGRAM} {version()}"
+_TOOL = f"{PROGRAM} {VERSION}"
 
 settings_option = click.option(
     "-c",
@@ -170,15 +171,22 @@ def plan_command(config: Path, as_json: bool) -> int:
     return plan.report.exit_status
 
 
+def findings(config: Path) -> tuple[Finding, ...]:
+    """Return what the checks of a migration find that a settings file describes.
+
+    Starts the old server for a moment to ask it; changes nothing.
+    """
+    with surroundings(config, "none") as around:
+        return show(around).report.findings
+
+
 def _plan_document(plan: Plan) -> dict[str, Any]:
     return {
         "schema": _SCHEMA,
         "exit_status": plan.report.exit_status,
         "predicted_peak_bytes": plan.peak_bytes,
         "source": asdict(plan.source),
-        "findings": [
-            asdict(one) | {"severity": one.severity.value} for one in plan.report.findings
-        ],
+        "findings": document.findings(plan.report),
         "steps": [asdict(one) | {"phase": one.phase.name.lower()} for one in plan.steps],
     }
 

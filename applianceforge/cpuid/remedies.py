@@ -7,7 +7,7 @@ Proxmox VE, qm(1); Xen wiki, "Xen Project Software Overview".
 
 from __future__ import annotations
 
-from applianceforge.cpuid.hypervisors import Hypervisor, Platform
+from applianceforge.cpuid.hypervisors import Platform
 from applianceforge.cpuid.verdict import Capability, Verdict
 from applianceforge.model.report import Finding, Remedy, Severity
 
@@ -159,7 +159,7 @@ _PROBE_AGAIN = (
 
 def remedies(verdict: Verdict) -> tuple[Remedy, ...]:
     """Return what can be done about a verdict that is not capable, the likeliest to help first."""
-    of_platform = () if verdict.hypervisor is None else _of(verdict.hypervisor)
+    of_platform = _of_platform(verdict)
     return {
         Capability.CAPABLE: (),
         Capability.MASKED_BY_HYPERVISOR: of_platform,
@@ -169,10 +169,12 @@ def remedies(verdict: Verdict) -> tuple[Remedy, ...]:
     }[verdict.capability]
 
 
-def _of(hypervisor: Hypervisor) -> tuple[Remedy, ...]:
-    if hypervisor.platform is Platform.VMWARE and hypervisor.name.endswith("ESX 2.5"):
+def _of_platform(verdict: Verdict) -> tuple[Remedy, ...]:
+    if verdict.platform is None:
+        return ()
+    if verdict.hypervisor == f"{Platform.VMWARE.value} ESX 2.5":
         return (_OLD_ESX,)
-    return _OF_PLATFORM[hypervisor.platform]
+    return _OF_PLATFORM[verdict.platform]
 
 
 _SAID = {
@@ -210,7 +212,7 @@ def finding(verdict: Verdict) -> Finding | None:
     """
     if verdict.capability is Capability.CAPABLE:
         return None
-    name = "the hypervisor" if verdict.hypervisor is None else verdict.hypervisor.name
+    name = verdict.hypervisor or "the hypervisor"
     said = _SAID[verdict.capability]
     if verdict.capability is Capability.INCAPABLE and verdict.hypervisor is not None:
         said = _UNDER_HYPERVISOR

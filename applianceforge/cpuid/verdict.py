@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from applianceforge.cpuid import features, hypervisors
 from applianceforge.cpuid.facts import Answer, Facts
-from applianceforge.cpuid.hypervisors import Hypervisor
+from applianceforge.cpuid.hypervisors import Hypervisor, Platform
 from applianceforge.cpuid.procinfo import ProcInfo
 from applianceforge.cpuid.registers import EXTENDED, Registers
 
@@ -62,19 +62,21 @@ class Verdict(NamedTuple):
     Attributes:
         long_mode: Whether the processor shows long mode; None if that is not known.
         environment: `metal`, `vm:NAME`, `container` or `emulated`.
-        hypervisor: What runs the machine, as far as that was seen; in a container too.
+        hypervisor: The name of what runs the machine, as far as that was seen; in a container too.
         level: The x86-64 level, 1 to 4; None if it is not known, or without long mode.
         evidence: One fact a line.
         contradictions: What the routes to CPUID disagree about, one a line.
+        platform: Whose remedies apply; None without a hypervisor.
     """
 
     capability: Capability
     long_mode: bool | None
     environment: str
-    hypervisor: Hypervisor | None
+    hypervisor: str | None
     level: int | None
     evidence: tuple[str, ...]
     contradictions: tuple[str, ...] = ()
+    platform: Platform | None = None
 
 
 def decide(facts: Facts) -> Verdict:
@@ -90,10 +92,11 @@ def decide(facts: Facts) -> Verdict:
         capability,
         long_mode,
         hypervisors.environment(facts),
-        hypervisor,
+        hypervisor.name if hypervisor else None,
         number,
         (*_evidence(facts), *masks, *level_evidence),
         contradictions,
+        hypervisor.platform if hypervisor else None,
     )
 
 

@@ -21,6 +21,7 @@
     +- NotProvedError          56   source and target differ
     +- JournalError            57   a journal that cannot be continued
     +- RetentionError          58   too early to remove the old data
+    +- UnexplainedError        59   a line of a log that nothing is known about
     +- InhibitedError       10-30   a check forbids it; the least mendable finding decides
 
 A status is never reused. 0 is success, 1 a bug (with its traceback), 130 and 143 an interruption
@@ -169,6 +170,12 @@ class RetentionError(ForgeError):
     """It is too early to remove the old data."""
 
     exit_status = 58
+
+
+class UnexplainedError(ForgeError):
+    """Nothing is known about a line of a log."""
+
+    exit_status = 59
 
 
 class InhibitedError(ForgeError):

@@ -52,10 +52,20 @@ def document(
             "hypervisor": _hypervisor(processor),
             "evidence": [text(line) for line in processor.evidence],
         },
-        "findings": [_finding(finding) for finding in hardest_first(report.findings)],
-        "accepted": [_decision(decision) for decision in accepted],
+        "findings": findings(report),
+        "accepted": decisions(accepted),
         "exit_status": report.exit_status,
     }
+
+
+def findings(report: Report) -> list[dict[str, Any]]:
+    """Return the findings of a report, the hardest to mend first."""
+    return [_finding(finding) for finding in hardest_first(report.findings)]
+
+
+def decisions(accepted: Iterable[Decision]) -> list[dict[str, Any]]:
+    """Return the answers that counted."""
+    return [_decision(decision) for decision in accepted]
 
 
 def text(foreign: str) -> str:

@@ -179,6 +179,18 @@ def lines(processor: Verdict, report: Report, style: Style = _PLAIN_STYLE) -> tu
     page = _Page(style)
     colour = {0: _GREEN, 10: _YELLOW, 30: _YELLOW}.get(report.exit_status, _RED)
     page.text(sentence(processor, report), colour=colour)
+    return _told(page, report, style)
+
+
+def opened(opening: Iterable[str], report: Report, style: Style = _PLAIN_STYLE) -> tuple[str, ...]:
+    """Return a report that is not about the processor as lines, after lines of an opening."""
+    page = _Page(style)
+    for line in opening:
+        page.whole(printable(line))
+    return _told(page, report, style)
+
+
+def _told(page: _Page, report: Report, style: Style) -> tuple[str, ...]:
     ordered = hardest_first(report.findings)
     inhibitors = [f for f in ordered if f.severity is Severity.INHIBITOR]
     warnings = [f for f in ordered if f.severity is Severity.WARNING]

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
-from applianceforge.cli.main import applianceforge, tell
+from applianceforge.cli.ending import tell
+from applianceforge.cli.main import applianceforge
 from applianceforge.model.errors import ForgeError, SettingsError
 
 COMMAND = (sys.executable, "-m", "applianceforge")

@@ -56,7 +56,7 @@ def text(found: Finding | None) -> str:
 @pytest.mark.parametrize("platform", [*Platform, None], ids=lambda p: p.name if p else "METAL")
 def test_text_for_every_platform(platform: Platform | None, masked: bool) -> None:
     verdict = decide(on(platform, masked=masked))
-    assert (verdict.hypervisor.platform if verdict.hypervisor else None) is platform
+    assert verdict.platform is platform
     name = platform.name.lower() if platform else "metal"
     snapshots.same(
         f"processor/{name}-{'masked' if masked else 'incapable'}", text(finding(verdict))

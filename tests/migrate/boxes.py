@@ -51,8 +51,8 @@ def command(*arguments: str | Path, as_user: int | None = None) -> list[str]:
     if as_user is None:
         return [sys.executable, "-m", "applianceforge", *map(str, arguments)]
     become = (
-        "import encodings.latin_1, os; from applianceforge.cli.main import main;"
-        f" os.setgroups([]); os.setgid({as_user}); os.setuid({as_user}); main()"
+        "import encodings.latin_1, os; from applianceforge.cli import entry, main;"
+        f" os.setgroups([]); os.setgid({as_user}); os.setuid({as_user}); entry.main()"
     )
     return [sys.executable, "-c", become, *map(str, arguments)]
 

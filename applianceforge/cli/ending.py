@@ -1,0 +1,66 @@
+"""How a command ends: errors become text and a status here, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from applianceforge.model.errors import ForgeError, exit_status_of
+from applianceforge.model.version import PROGRAM
+
+INTERRUPTED = 130
+TERMINATED = 143
+_MOST_EVIDENCE = 20
+_RED, _BOLD, _PLAIN = "\033[31m", "\033[1m", "\033[0m"
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: stop as cleanly as on Ctrl-C."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def guarded(run: Callable[[], int], *, stopped: str) -> int:
+    """Run a command and return its exit status, whatever happens to it.
+
+    Args:
+        stopped: What to say when it was interrupted.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        status = run()
+        sys.stdout.flush()
+        return status
+    except ForgeError as error:
+        tell(error)
+        return exit_status_of(error)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt as error:
+        print(f"{PROGRAM}: {stopped}", file=sys.stderr)
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+
+
+def coloured() -> bool:
+    """Return whether standard error takes colours."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+
+def tell(error: ForgeError) -> None:
+    """Print an error as a person reads it: what is wrong, what shows it, what to do."""
+    red, bold, plain = (_RED, _BOLD, _PLAIN) if coloured() else ("", "", "")
+    lines = [f"{red}{PROGRAM}: {error.message}{plain}"]
+    shown = [line for line in error.evidence if line and line not in error.message]
+    lines += [f"  | {line}" for line in shown[:_MOST_EVIDENCE]]
+    if len(shown) > _MOST_EVIDENCE:
+        lines.append(f"  | and {len(shown) - _MOST_EVIDENCE} more")
+    if error.hint:
+        lines.append(f"{bold}  What to do: {error.hint}{plain}")
+    print("\n".join(lines), file=sys.stderr)
