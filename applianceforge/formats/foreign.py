@@ -61,8 +61,8 @@ def identify_sample(sample: bytes) -> Identification:
     return foreign_unknown.classify(sample)
 
 
-# The first bytes with which a format of `foreign_width` can begin, or what else to look at.
 def _of_a_width(path: str, head: bytes) -> Identification | None:
+    """Ask the rules of `foreign_width` whose formats can begin with these bytes."""
     start = head[:4]
     if start == b"\x7fELF":
         return foreign_width.elf(head)
@@ -119,7 +119,8 @@ def _of_a_name(path: str, head: bytes, size_bytes: int) -> Identification | None
     if name == "faillog":
         return Identification("faillog", _DISCARD, None, "records with time_t and long in them")
     if name.startswith("dovecot") and (".index" in name or "uidlist" in name):
-        return Identification("dovecot-index", _PORTABLE if head[0] == 51 else _REBUILT)
+        # The list of UIDs is text, and begins with its version; the indexes are made anew.
+        return Identification("dovecot-index", _PORTABLE if head[:1] == b"3" else _REBUILT)
     if name.endswith((".pyc", ".pyo")):
         return Identification("python-bytecode", _REBUILT)
     if name == "swap.state":
@@ -168,8 +169,6 @@ def _by_structure(head: bytes) -> Identification | None:
         return Identification("python-bytecode", _REBUILT)  # PEP 552
     if head[:1] == b"\x47" and len(head) > 376 and head[188] == head[376] == 0x47:
         return Identification("mpeg", _PORTABLE)  # transport stream: ISO 13818-1, 2.4.3.2
-    if head[:4] == b"\0\0\0\x14" or head[:8] == b"\0\1\0\2\0\0\0\0":
-        return Identification("big-endian", _PORTABLE)
     if head[:4] in (b"\0\1\0\1", b"\0\1\0\2") and len(head) > 40 and head[4:6] == b"\0\0":
         return Identification("mime-cache", _REBUILT)  # shared-mime-info 2.2.9: big-endian
     return None
