@@ -38,6 +38,10 @@ PURE = (
     "applianceforge.preflight.leapp",
     "applianceforge.preflight.messages",
     "applianceforge.preflight.render",
+    "applianceforge.preflight.scan_findings",
+    "applianceforge.preflight.scan_result",
+    "applianceforge.preflight.scan_tally",
+    "applianceforge.preflight.scan_texts",
     "applianceforge.migrate.settings",
     "applianceforge.migrate.inventory",
     "applianceforge.migrate.manifest",
@@ -146,8 +150,14 @@ def test_init_holds_a_docstring_and_nothing_else() -> None:
         assert isinstance(body[0], ast.Expr), path
 
 
+# The way in to what must start at once on an old box: it imports what it was asked for, no more.
+CHOOSE_BEFORE_THEY_IMPORT = {"entry.py", "standalone.py", "check.py"}
+
+
 def test_no_import_inside_a_function() -> None:
     for path in PACKAGE.rglob("*.py"):
+        if path.parent.name == "cli" and path.name in CHOOSE_BEFORE_THEY_IMPORT:
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
                 lazy = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]

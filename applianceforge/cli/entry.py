@@ -1,14 +1,13 @@
 """The way into the command.
 
 What only looks at a machine (`check`, `scan`, `error`) starts at once: it is asked on old, slow
-boxes, and before every update. The other commands take half a second for what they import. So this
-is the one place that imports by name: it must choose before it imports.
+boxes, and before every update. The other commands take half a second for what they import, so this
+is a place that chooses before it imports.
 """
 
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
 
 from applianceforge.cli import standalone
@@ -20,9 +19,12 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments and arguments[0] in standalone.COMMANDS:
         sys.exit(standalone.main(arguments, _planned))
-    sys.exit(import_module("applianceforge.cli.main").main(arguments))
+    from applianceforge.cli import main as others
+
+    sys.exit(others.main(arguments))
 
 
 def _planned(settings: Path) -> tuple[Finding, ...]:
-    findings: tuple[Finding, ...] = import_module("applianceforge.cli.migrate").findings(settings)
-    return findings
+    from applianceforge.cli import migrate
+
+    return migrate.findings(settings)

@@ -1,0 +1,151 @@
+"""`applianceforge check`: may this machine go 64-bit, and if not, what to do.
+
+    gather facts (of this machine, or a dump) -> check -> apply the answers -> say it
+
+What only an option needs is imported where the option is used: on an old box those imports take
+longer than the check.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from applianceforge.cli.terminal import style
+from applianceforge.cpuid import probe, remedies
+from applianceforge.cpuid.verdict import Verdict, decide
+from applianceforge.model.architecture import Architecture
+from applianceforge.model.errors import UsageError
+from applianceforge.model.report import Finding, Report
+from applianceforge.model.version import VERSION
+from applianceforge.preflight import checks, gather, render, requirements
+from applianceforge.preflight.facts import Facts
+from applianceforge.preflight.requirements import Release
+
+if TYPE_CHECKING:
+    from applianceforge.preflight.answers import Decision
+
+# Gives the findings of a planned migration; only the installed program can plan one.
+Planner = Callable[[Path], "tuple[Finding, ...]"]
+
+
+def check(options: argparse.Namespace, plan: Planner | None = None) -> int:
+    """Check this machine, or a dump of another, say what was found, and return the exit status.
+
+    Args:
+        plan: Looks at a migration that a settings file describes; None where there is none.
+    """
+    if options.from_dump and (options.cross_check or options.scan):
+        raise UsageError(
+            "--from-dump decides about another machine, --scan and --cross-check about this one",
+            hint="run them on the machine itself",
+        )
+    release = _release(options)
+    facts = _facts(options)
+    if options.dump:
+        _dump(facts)
+        return 0
+    verdict = decide(facts.processor)
+    more = _more(options, verdict, plan)
+    if options.scan or options.answers:
+        report, accepted = _with_data(options, facts, verdict, release, more)
+    else:
+        report, accepted = checks.check(facts, verdict, release, more=more), ()
+    if options.json:
+        _say_json(verdict, report, release, accepted)
+    elif options.leapp:
+        _say_leapp(facts, report)
+    else:
+        lines = render.lines(verdict, report, style(verbose=options.verbose))
+        print("\n".join(lines))
+    return report.exit_status
+
+
+def _release(options: argparse.Namespace) -> Release:
+    if options.release is not None:
+        return requirements.read(options.release)
+    return requirements.for_target(Architecture(options.target or Architecture.AMD64.value))
+
+
+def _facts(options: argparse.Namespace) -> Facts:
+    if options.from_dump is None:
+        return gather.gather(processor=probe.gather(), data=options.data)
+    from applianceforge.preflight import dump
+
+    if options.from_dump == "-":
+        return dump.read(sys.stdin.buffer.read(dump.LONGEST_READ_BYTES), "standard input")
+    return dump.read_file(Path(options.from_dump))
+
+
+def _dump(facts: Facts) -> None:
+    from applianceforge.preflight import dump
+
+    sys.stdout.write(dump.encode(facts))
+
+
+def _more(
+    options: argparse.Namespace, verdict: Verdict, plan: Planner | None
+) -> tuple[Finding, ...]:
+    more: tuple[Finding, ...] = ()
+    if options.cross_check:
+        from applianceforge.preflight.crosscheck import cross_check
+
+        more += (cross_check(verdict),)
+    if plan is not None and options.settings is not None:
+        more += tuple(found for found in plan(options.settings) if found.key != remedies.KEY)
+    return more
+
+
+def _with_data(
+    options: argparse.Namespace,
+    facts: Facts,
+    verdict: Verdict,
+    release: Release,
+    more: tuple[Finding, ...],
+) -> tuple[Report, tuple[Decision, ...]]:
+    """Check with what a scan of the data finds, and with the administrator's answers."""
+    from applianceforge.cli import answering, scan
+
+    answered = answering.read(options)
+    scans = scan.scanned(options.scan, release, answered)
+    report = checks.check(
+        facts,
+        verdict,
+        release,
+        sizes=scan.sizes(scans) if scans else None,
+        clusters=scan.clusters(scans),
+        more=(*more, *scan.found(scans)),
+    )
+    return answering.applied(report, answered, scans, options)
+
+
+def _say_json(
+    verdict: Verdict, report: Report, release: Release, accepted: tuple[Decision, ...]
+) -> None:
+    import json
+
+    from applianceforge.preflight import document
+
+    said = document.document(
+        verdict,
+        report,
+        target=release.name if release.version else release.architecture.value,
+        version=VERSION,
+        accepted=accepted,
+    )
+    print(json.dumps(said, indent=1))
+
+
+def _say_leapp(facts: Facts, report: Report) -> None:
+    import json
+    import os
+    import time
+
+    from applianceforge.preflight import leapp
+
+    now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
+    said = leapp.document(report, run_id=os.urandom(16).hex(), hostname=facts.hostname, time=now)
+    print(json.dumps(said, indent=1))
