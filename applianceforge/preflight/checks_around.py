@@ -16,7 +16,7 @@ _DAY_S = 86_400
 
 _SET_CLOCK = Remedy(
     "Set the clock, and the hardware's clock by it",
-    command="date -u -s '2026-12-31 12:00' && hwclock --systohc --utc",
+    command="date -u -s 'YEAR-MONTH-DAY HOUR:MINUTE' && hwclock --systohc --utc",
     verify="date -u",
 )
 _KEEP_CLOCK = Remedy(

@@ -55,7 +55,7 @@ def check_environment(facts: Facts) -> Iterator[Finding]:
             Remedy(
                 "If a copy is damaged: a power failure does that, and the next change mends it. If"
                 " it stays so, have the disk tested, and ask your vendor",
-                command="smartctl -H /dev/sda",
+                command="smartctl -H DISK",
                 verify="applianceforge check   (must not name the boot environment)",
             ),
         ),

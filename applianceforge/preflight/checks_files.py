@@ -23,6 +23,13 @@ def _where(system: FileSystem) -> str:
     return f"{system.device} on {system.mount_point}" if system.mount_point else system.device
 
 
+def _disk(facts: Facts, system: FileSystem) -> str:
+    for disk in facts.disks:
+        if system.device[len("/dev/") :] in [partition.name for partition in disk.partitions]:
+            return f"/dev/{disk.name}"
+    return "DISK"
+
+
 def _errors(facts: Facts) -> Iterator[Finding]:
     found = [one for one in facts.file_systems if one.errors]
     if not found:
@@ -34,15 +41,16 @@ def _errors(facts: Facts) -> Iterator[Finding]:
         Remedy("Save the data first, to another machine"),
         Remedy(
             "Have the disk tested: errors that come again mean that it fails",
-            command="smartctl -a /dev/sda",
+            command=f"smartctl -a {_disk(facts, found[0])}",
         ),
         Remedy(
             "Let the file system be checked when the machine starts: add fsck.mode=force to the"
-            " options of the kernel for one start (in GRUB's menu: e, then at the line linux)"
+            " options of the kernel for one start (in GRUB's menu: e, then at the line linux); on a"
+            " system without systemd: touch /forcefsck, and restart"
             if boot
             else "Check the file system while it is not mounted",
             command="" if boot else f"umount {found[0].device} && e2fsck -f {found[0].device}",
-            verify=f"dumpe2fs -h {found[0].device} | grep -i error   (must print nothing)",
+            verify=f"dumpe2fs -h {found[0].device} | grep 'FS Error count'   (must print nothing)",
         ),
     )
     yield Finding(

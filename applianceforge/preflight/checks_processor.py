@@ -116,7 +116,7 @@ def _level(verdict: Verdict, release: Release) -> Iterator[Finding]:
             "processor.level",
             Severity.INHIBITOR,
             f"It is not known whether the processor is of level x86-64-v{wanted}",
-            f"{_sentence(release.name)} is built for processors of that level. Which one this is"
+            f"{release.subject} is built for processors of that level. Which one this is"
             " could not be found out, which says nothing against it.",
             evidence=verdict.evidence,
             remedies=(
@@ -135,9 +135,9 @@ def _level(verdict: Verdict, release: Release) -> Iterator[Finding]:
         return
     virtual = verdict.hypervisor is not None
     name = verdict.hypervisor or "the hypervisor"
-    shown = f"the processor that {name} shows" if virtual else "the processor"
+    shown = f"The processor that {name} shows" if virtual else "The processor"
     summary = (
-        f"{_sentence(release.name)} is built for processors of level x86-64-v{wanted}; this one is"
+        f"{release.subject} is built for processors of level x86-64-v{wanted}; this one is"
         f" of level x86-64-v{verdict.level}, and would stop at the first newer instruction."
     )
     if virtual:
@@ -149,13 +149,9 @@ def _level(verdict: Verdict, release: Release) -> Iterator[Finding]:
     yield Finding(
         "processor.level",
         Severity.INHIBITOR,
-        f"{_sentence(shown)} is of too low a level",
+        f"{shown} is of too low a level",
         summary,
         evidence=verdict.evidence,
         remedies=mend,
         exit_status=MASKED if virtual else INCAPABLE,
     )
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]

@@ -59,7 +59,7 @@ def check_memory(facts: Facts, release: Release) -> Iterator[Finding]:
                 "resources.memory",
                 Severity.WARNING,
                 "There may be too little memory",
-                f"{release.name[0].upper()}{release.name[1:]} needs {amount(needed)}. This 32-bit"
+                f"{release.subject} needs {amount(needed)}. This 32-bit"
                 " kernel has no PAE and cannot see all of a large memory, so there may be enough.",
                 evidence=evidence,
                 remedies=(
@@ -75,7 +75,7 @@ def check_memory(facts: Facts, release: Release) -> Iterator[Finding]:
             "resources.memory",
             Severity.INHIBITOR,
             "There is too little memory",
-            f"{release.name[0].upper()}{release.name[1:]} needs {amount(needed)}; 64-bit programs"
+            f"{release.subject} needs {amount(needed)}; 64-bit programs"
             " take more memory than 32-bit ones, since each address in it is twice as long.",
             evidence=evidence,
             remedies=(
@@ -265,7 +265,7 @@ def check_slots(facts: Facts, release: Release) -> Iterator[Finding]:
                 "resources.slot",
                 Severity.INHIBITOR,
                 "The slots are too small for the release",
-                f"{release.name[0].upper()}{release.name[1:]} needs slots of"
+                f"{release.subject} needs slots of"
                 f" {amount(release.slot_bytes)}. It does not fit beside the running one.",
                 evidence=tuple(f"/dev/{p.name}: {amount(p.size_bytes)}" for p in small),
                 remedies=(

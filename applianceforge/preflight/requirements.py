@@ -111,6 +111,13 @@ class Release(NamedTuple):
         return self.architecture is Architecture.AMD64
 
     @property
+    def subject(self) -> str:
+        """Return how to call it at the beginning of a sentence."""
+        if self.version:
+            return f"Release {self.name}" if self.appliance else f"Release {self.version}"
+        return f"The {self.architecture.width}-bit release"
+
+    @property
     def name(self) -> str:
         """Return how to call it in a sentence."""
         if self.version:
