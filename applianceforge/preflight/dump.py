@@ -48,7 +48,12 @@ from applianceforge.cpuid.features import FEATURES
 from applianceforge.cpuid.procinfo import ProcInfo
 from applianceforge.cpuid.registers import HYPERVISOR, Leaf, Registers
 from applianceforge.model.errors import AccessDeniedError, SettingsError
-from applianceforge.preflight.dump_draft import DEFAULT_ORIGIN, MOST_ENVIRONMENT_BYTES, Draft
+from applianceforge.preflight.dump_draft import (
+    DEFAULT_ORIGIN,
+    MOST_ENVIRONMENT_BYTES,
+    THIS_MACHINE,
+    Draft,
+)
 from applianceforge.preflight.dump_lines import LineError, long_text, size, text, word
 from applianceforge.preflight.facts import Facts
 
@@ -60,7 +65,6 @@ LONGEST_READ_BYTES = 4 * dumps.LONGEST_CHARACTERS
 """More of a file need not be given to `read`."""
 
 _MAGIC = "applianceforge-dump"
-_THIS_MACHINE = "this machine"
 _BELOW_FLAGS = "bogomips"
 _SERIAL_NUMBER = 3
 _SWITCHES = ("nolm", "noxsave", "noefi", "clearcpuid=", "ia32_emulation=", "mem=")
@@ -209,7 +213,7 @@ def _told(*lines: _Line) -> list[str]:
 
 def _origin(facts: Facts) -> list[str]:
     return _told(
-        _Line("by", text(DEFAULT_ORIGIN if facts.origin == _THIS_MACHINE else facts.origin))
+        _Line("by", text(DEFAULT_ORIGIN if facts.origin == THIS_MACHINE else facts.origin))
     )
 
 
@@ -249,9 +253,9 @@ def _decisive(registers: Registers) -> Registers:
     """Leave out the serial number, and of very many leaves those that decide nothing."""
     leaves = tuple(leaf for leaf in registers.leaves if leaf.number != _SERIAL_NUMBER)
     if len(leaves) > _MOST_LEAVES:
-        wanted = [leaf for leaf in leaves if leaf.number in _DECIDING and leaf.subleaf == 0]
+        wanted = [leaf for leaf in map(registers.leaf, _DECIDING) if leaf is not None]
         hypervisors = [leaf for leaf in leaves if leaf.number & 0xFFFF00FF == HYPERVISOR]
-        leaves = (*wanted[: len(_DECIDING)], *hypervisors[:_MOST_HYPERVISORS])
+        leaves = (*wanted, *hypervisors[:_MOST_HYPERVISORS])
     return registers._replace(leaves=leaves)
 
 

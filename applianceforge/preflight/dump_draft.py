@@ -28,6 +28,7 @@ from applianceforge.preflight.facts import (
     Unseen,
 )
 
+THIS_MACHINE = "this machine"
 DEFAULT_ORIGIN = "applianceforge"
 MOST_ENVIRONMENT_BYTES = 4096
 """GRUB's environment has 1024; what a dump says is not believed beyond this."""
@@ -138,7 +139,9 @@ class Draft:
         )
 
     def _by(self, rest: str) -> None:
-        self._origin = plain(rest)
+        told = plain(rest)
+        # A dump is never of this machine, whatever it says.
+        self._origin = DEFAULT_ORIGIN if told in ("", THIS_MACHINE) else told
 
     def _kernel_line(self, rest: str) -> None:
         release, machine = map(plain_word, fields(rest, 2, 2))

@@ -195,6 +195,13 @@ def test_many_leaves_keep_those_that_decide() -> None:
     assert decide(decoded.processor) == decide(foreign.processor)
 
 
+def test_leaves_again_and_again_keep_the_first() -> None:
+    conroe = CONROE.leaves
+    known = Facts(ProcessorFacts((Answer("memfd", Registers((*conroe, *conroe[:2] * 500))),)))
+    decoded = dump.decode(dump.encode(known))
+    assert decide(decoded.processor) == decide(known.processor)
+
+
 def test_many_flags_keep_those_that_decide() -> None:
     flags = frozenset({f"flag{n:05}" for n in range(1000)} | {"lm", "sse2"})
     known = Facts(ProcessorFacts((), ProcInfo("GenuineIntel", 6, 15, flags, 48)))
@@ -377,6 +384,11 @@ def test_another_version_says_so(version: str) -> None:
     error = refused(f"applianceforge-dump {version}\nnonsense\n")
     assert "only version 1 is known" in error.message
     assert "newer applianceforge" in error.hint
+
+
+@pytest.mark.parametrize("line", ["", "by", "by this machine", "by applianceforge"])
+def test_a_dump_never_is_of_this_machine(line: str) -> None:
+    assert dump.decode(f"applianceforge-dump 1\n{line}\nend\n").origin == "applianceforge"
 
 
 def test_words_around_a_dump_do_no_harm() -> None:
