@@ -1,5 +1,7 @@
 """The decoders of what other tools write of CPUID."""
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from applianceforge.cpuid import dumps
+from applianceforge.cpuid import dumps, probe
 from applianceforge.cpuid.registers import Leaf, Registers
 from applianceforge.cpuid.verdict import Capability, decide
 from applianceforge.model.errors import SettingsError
@@ -54,6 +56,7 @@ def test_every_processor_in_every_format(row: Row, name: str) -> None:
         ("geode.instlatx64.txt", "InstLatx64", "AuthenticAMD", False, 9),
         ("yonah.libcpuid.txt", "libcpuid", "GenuineIntel", False, 64),
         ("epyc-kvm.cpuid.txt", "cpuid -r", "AuthenticAMD", True, 85),
+        ("epyc-kvm.libcpuid.txt", "libcpuid", "AuthenticAMD", True, 64),
     ],
 )
 def test_samples(sample: str, form: str, vendor: str, long_mode: bool, leaves: int) -> None:
@@ -62,6 +65,21 @@ def test_samples(sample: str, form: str, vendor: str, long_mode: bool, leaves: i
     assert dump.registers.vendor == vendor
     assert dump.registers.long_mode is long_mode
     assert len(dump.registers.leaves) == leaves
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("cpuid", "-r"), ("cpuid", "-1", "-r"), ("cpuid_tool", "--save=/dev/stdout")],
+    ids=" ".join,
+)
+def test_programs_that_are_here(command: tuple[str, ...]) -> None:
+    asked = probe.gather().registers
+    if shutil.which(command[0]) is None or asked is None:
+        pytest.skip(f"there is no {command[0]} here, or CPUID may not be asked")
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    registers = decoded(done.stdout)
+    for number in (0, 7, 0x80000000, 0x80000001, 0x80000008):
+        assert registers.leaf(number) == asked.leaf(number)
 
 
 def test_subleaves_are_hexadecimal() -> None:
