@@ -24,6 +24,7 @@ import struct
 from typing import NamedTuple
 
 from applianceforge.formats import grub
+from applianceforge.preflight import xfs_log
 from applianceforge.preflight.facts import BootLoader, Disk, FileSystem, Partition
 from applianceforge.preflight.looking import Tree
 
@@ -224,11 +225,18 @@ def _label(field: bytes) -> str:
 
 
 def _unmounted(tree: Tree, partition: Partition) -> FileSystem | None:
-    found = _superblock(tree.read(f"/dev/{partition.name}", _SUPERBLOCKS, size=4096, alone=True))
+    device = f"/dev/{partition.name}"
+    found = _superblock(tree.read(device, _SUPERBLOCKS, size=4096, alone=True))
     if found is None:
         return None
+    if found.kind == "xfs":
+
+        def read(at: int, size: int) -> bytes:
+            return tree.read(device, size=size, at=at)
+
+        found = found._replace(needs_recovery=xfs_log.needs_recovery(read))
     return FileSystem(
-        device=f"/dev/{partition.name}",
+        device=device,
         mount_point="",
         kind=found.kind,
         size_bytes=found.size_bytes,
