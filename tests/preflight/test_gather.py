@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.formats.test_grub import FILES, install
 from tests.preflight import trees
 
 ROOT = Path(__file__).parent.parent.parent
-GIB = 1 << 30
+NOBODY = 65534
 
 
 def system(facts: Facts, device: str) -> FileSystem:
@@ -42,7 +43,7 @@ def test_this_machine() -> None:
 
 
 _AS_USER = """
-import json, os, sys
+import json, os, pathlib, sys
 from applianceforge.preflight.gather import gather
 user = int(sys.argv[1])
 seen = []
@@ -55,32 +56,41 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 if user:
     os.setgroups([]); os.setgid(user); os.setuid(user)
-facts = gather()
+root = pathlib.Path(sys.argv[2])
+facts = gather(root)
 print(json.dumps({"memory": facts.memory_bytes, "kernel": facts.kernel.release,
     "systems": [s.mount_point for s in facts.file_systems], "bits": facts.kernel.userland_bits,
-    "unseen": [u.what for u in facts.unseen], "seen": seen}))
+    "unseen": facts.unseen, "seen": seen, "partners": facts.partners,
+    "loader": facts.boot_loader and facts.boot_loader.untouched,
+    "labels": [p.label for d in facts.disks for p in d.partitions]}))
 """
 
 
-@pytest.mark.parametrize("user", [0, 65534])
-def test_as_root_and_as_nobody_it_reads_only(user: int, tmp_path: Path) -> None:
+def gather_as(user: int, directory: Path, root: Path = Path("/")) -> dict[str, Any]:
+    """Gather in a process of another user, and watch what it does."""
     if os.getuid() != 0:
         pytest.skip("only root can become another user")
     # The checkout may be closed to nobody, so the package comes along.
-    shutil.copytree(ROOT / "applianceforge", tmp_path / "applianceforge")
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents:
-        if str(parent).startswith("/tmp/pytest"):
+    shutil.copytree(ROOT / "applianceforge", directory / "package" / "applianceforge")
+    for parent in (directory, *directory.parents):
+        if "pytest" in str(parent):
             parent.chmod(0o755)
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{_AS_USER}"
+    code = f"import sys; sys.path.insert(0, {str(directory / 'package')!r})\n{_AS_USER}"
     done = subprocess.run(
-        [sys.executable, "-I", "-c", code, str(user)],
+        [sys.executable, "-I", "-c", code, str(user), str(root)],
         capture_output=True,
         text=True,
         check=True,
         cwd="/",
     )
     told = json.loads(done.stdout)
+    assert isinstance(told, dict)
+    return told
+
+
+@pytest.mark.parametrize("user", [0, NOBODY])
+def test_as_root_and_as_nobody_it_reads_only(user: int, tmp_path: Path) -> None:
+    told = gather_as(user, tmp_path)
     mine = gather()
     assert told["seen"] == []
     assert told["memory"] == mine.memory_bytes
@@ -89,7 +99,42 @@ def test_as_root_and_as_nobody_it_reads_only(user: int, tmp_path: Path) -> None:
     mounted = [one.mount_point for one in mine.file_systems if one.mount_point]
     assert [one for one in told["systems"] if one] == mounted
     if user == 0:
-        assert told["unseen"] == [one.what for one in mine.unseen]
+        assert told["unseen"] == [list(one) for one in mine.unseen]
+
+
+@pytest.mark.parametrize("user", [0, NOBODY])
+def test_what_only_root_can_see_is_told(user: int, tmp_path: Path) -> None:
+    data = "var/lib/postgresql/15/main"
+    root = trees.appliance(tmp_path / "root", b"#" * BLOCK_BYTES)
+    trees.grow(
+        root,
+        {
+            "boot/grub/i386-pc/boot.img": bytes(512),
+            "boot/grub/i386-pc/core.img": bytes(2048),
+            "dev/sda": bytes(4096),
+            "dev/sda2": trees.xfs_superblock(b"slot"),
+            f"{data}/PG_VERSION": "15",
+            f"{data}/standby.signal": "",
+        },
+    )
+    for name in ("dev/sda", "dev/sda2", data):
+        (root / name).chmod(0)
+    told = gather_as(user, tmp_path, root)
+    assert told["seen"] == []
+    if user == 0:
+        assert told["unseen"] == []
+        assert told["loader"] is False
+        assert told["labels"] == ["boot", "slot", "", "data"]
+        assert [one[0] for one in told["partners"]] == ["postgresql-standby"]
+    else:
+        assert told["loader"] is None
+        assert told["labels"] == ["boot", "", "", "data"]
+        assert told["partners"] == []
+        assert [(what, who) for what, _, who in told["unseen"]] == [
+            ("errors and unclean logs of file systems, labels of partitions", "root"),
+            ("the boot loader", "root"),
+            ("what PostgreSQL replicates", "root"),
+        ]
 
 
 def test_an_empty_root_is_unknown_and_no_error(tmp_path: Path) -> None:
