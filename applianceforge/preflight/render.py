@@ -272,7 +272,7 @@ class _Page:
     def _remedies(self, remedies: tuple[Remedy, ...], indent: str) -> None:
         if not remedies:
             return
-        self.text("What to do:" if len(remedies) == 1 else "What to do, one of these:", indent)
+        self.text("What to do:", indent)
         for number, remedy in enumerate(remedies, 1):
             lead = f"{indent}  " if len(remedies) == 1 else f"{indent}{number:>3}) "
             self.text(printable(remedy.text), lead)

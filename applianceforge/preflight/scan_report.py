@@ -31,8 +31,8 @@ def lines(scans: Iterable[Scan], report: Report, style: render.Style) -> tuple[s
         if opening:
             opening.append("")
         opening.append(
-            f"{scan.directory}: {scan.files} files in {scan.directories} directories,"
-            f" {in_bytes(scan.size_bytes)}"
+            f"{scan.directory}: {scan.files} files, {in_bytes(scan.size_bytes)};"
+            f" directories: {scan.directories}"
         )
         opening += [
             f"  {scan.count(disposition):>8}  {disposition.value}"
