@@ -35,11 +35,13 @@ LONGEST_CHARACTERS = 1 << 20
 
 MOST_PROBLEMS = 20
 _MOST_LEAVES = 1024
-# Longer lines are text of another kind.
+# Longer lines are text of another kind, and so are the shorter ones, at first.
 _LONGEST_LINE = 400
+_SHORTEST_LINE = 20
 _NOTHING = (0xFFFFFFFF,) * 4
 _SSE2 = 1 << 26
 
+_FLAGS = re.IGNORECASE | re.ASCII
 _HEX = "([0-9a-f]{8})"
 _NAMED = r"eax=0x{0},?[ \t]+ebx=0x{0},?[ \t]+ecx=0x{0},?[ \t]+edx=0x{0}\b".format(_HEX)
 _TABLES = {"basic_cpuid": 0, "ext_cpuid": EXTENDED}
@@ -53,7 +55,7 @@ class Dump(NamedTuple):
 
 
 class _Format(NamedTuple):
-    """One format.
+    """One format, by regular expressions that are compiled when they are first needed.
 
     Attributes:
         begins: How a line of it begins, damaged or not.
@@ -62,43 +64,37 @@ class _Format(NamedTuple):
     """
 
     name: str
-    begins: re.Pattern[str]
-    line: re.Pattern[str]
-    processor: re.Pattern[str]
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text, re.IGNORECASE | re.ASCII)
+    begins: str
+    line: str
+    processor: str
 
 
 _INSTLATX64 = _Format(
     "InstLatx64",
-    _pattern(r"[ \t]*CPUID[ \t]+(?:[0-9a-f]{8}\b|[^\[]{0,40}[0-9a-f]{8}-[0-9a-f])"),
-    _pattern(rf"[ \t]*CPUID[ \t]+{_HEX}[ \t]*:?[ \t]+{_HEX}-{_HEX}-{_HEX}-{_HEX}(?![0-9a-f-])"),
-    _pattern(r"(?:-{2,}\[.{0,40}Logical CPU #|[ \t]*CPU#)0*(\d{1,9})\b"),
+    r"[ \t]*CPUID[ \t]+(?:[0-9a-f]{8}\b|[^\[]{0,40}[0-9a-f]{8}-[0-9a-f])",
+    rf"[ \t]*CPUID[ \t]+{_HEX}[ \t]*:?[ \t]+{_HEX}-{_HEX}-{_HEX}-{_HEX}(?![0-9a-f-])",
+    r"(?:-{2,}\[.{0,40}Logical CPU #|[ \t]*CPU#)0*(\d{1,9})\b",
 )
-_SUBLEAF_LABEL = _pattern(r"\[SL[ \t]+([0-9a-f]{1,8})\]")
+_SUBLEAF_LABEL = r"\[SL[ \t]+([0-9a-f]{1,8})\]"
 _LIBCPUID = _Format(
     "libcpuid",
-    _pattern(r"(?:basic|ext)_cpuid\["),
-    _pattern(
-        rf"(basic_cpuid|ext_cpuid)\[(\d{{1,3}})\]={_HEX}[ \t]+{_HEX}[ \t]+{_HEX}[ \t]+{_HEX}[ \t]*$"
-    ),
-    _pattern(r"_{2,}[ \t]*Logical CPU #(\d{1,9})\b"),
+    r"(?:basic|ext)_cpuid\[",
+    rf"(basic_cpuid|ext_cpuid)\[(\d{{1,3}})\]={_HEX}[ \t]+{_HEX}[ \t]+{_HEX}[ \t]+{_HEX}[ \t]*$",
+    r"_{2,}[ \t]*Logical CPU #(\d{1,9})\b",
 )
 _CPUID = _Format(
     "cpuid -r",
-    _pattern(r"[ \t]*0x[0-9a-f]{1,8}[ \t]+0x[0-9a-f]{1,8}:"),
-    _pattern(rf"[ \t]*0x{_HEX}[ \t]+0x([0-9a-f]{{1,8}}):[ \t]*{_NAMED}"),
-    _pattern(r"[ \t]*CPU[ \t]+(\d{1,9}):"),
+    r"[ \t]*0x[0-9a-f]{1,8}[ \t]+0x[0-9a-f]{1,8}:",
+    rf"[ \t]*0x{_HEX}[ \t]+0x([0-9a-f]{{1,8}}):[ \t]*{_NAMED}",
+    r"[ \t]*CPU[ \t]+(\d{1,9}):",
 )
 _KCPUID = _Format(
     "kcpuid -r",
-    _pattern(r"[ \t]*(?:0x[0-9a-f]{1,8}:[ \t]*(?:EAX|subleaf)|\d{1,9}:[ \t]*EAX)"),
-    _pattern(rf"[ \t]*(?:0x{_HEX}|(\d{{1,9}})):[ \t]*{_NAMED}"),
-    _pattern(r"(?!)"),
+    r"[ \t]*(?:0x[0-9a-f]{1,8}:[ \t]*(?:EAX|subleaf)|\d{1,9}:[ \t]*EAX)",
+    rf"[ \t]*(?:0x{_HEX}|(\d{{1,9}})):[ \t]*{_NAMED}",
+    r"(?!)",
 )
-_SUBLEAVES = _pattern(r"[ \t]*0x([0-9a-f]{8}):[ \t]*subleafs?:")
+_SUBLEAVES = r"[ \t]*0x([0-9a-f]{8}):[ \t]*subleafs?:"
 _FORMATS = (_INSTLATX64, _LIBCPUID, _CPUID, _KCPUID)
 FORMATS = tuple(known.name for known in _FORMATS)
 
@@ -152,10 +148,16 @@ def cut_short(registers: Registers) -> list[str]:
     return [f"leaf {n:X} is not there" for n in needed if registers.leaf(n) is None]
 
 
+def _match(pattern: str, line: str) -> re.Match[str] | None:
+    return re.match(pattern, line, _FLAGS)
+
+
 def _format_of(lines: list[str]) -> _Format | None:
     for line in lines:
+        if len(line) < _SHORTEST_LINE:
+            continue
         for known in _FORMATS:
-            if known.begins.match(line[:_LONGEST_LINE]):
+            if _match(known.begins, line[:_LONGEST_LINE]):
                 return known
     return None
 
@@ -172,15 +174,17 @@ class _Reader:
 
     def read(self, number: int, line: str) -> bool:
         """Take one line; return whether the next one is wanted."""
-        processor = self._format.processor.match(line)
+        if not line:
+            return True
+        processor = _match(self._format.processor, line)
         if processor:
             if self._first_processor not in (None, processor[1]) and self.leaves:
                 return False
             self._first_processor = processor[1]
             return True
-        if not self._format.begins.match(line):
+        if not _match(self._format.begins, line):
             return True
-        parent = _SUBLEAVES.match(line) if self._format is _KCPUID else None
+        parent = _match(_SUBLEAVES, line) if self._format is _KCPUID else None
         if parent:
             self._parent = int(parent[1], 16)
             return True
@@ -213,11 +217,11 @@ class _Reader:
         self.problems.append(f"line {number}: {what}")
 
     def _leaf(self, line: str) -> Leaf | None:
-        match = self._format.line.match(line)
+        match = _match(self._format.line, line)
         if match is None:
             return None
         if self._format is _INSTLATX64:
-            label = _SUBLEAF_LABEL.search(line, match.end())
+            label = re.search(_SUBLEAF_LABEL, line[match.end() :], _FLAGS)
             asked = (int(match[1], 16), int(label[1], 16) if label else 0)
             values = match.groups()[1:]
         elif self._format is _LIBCPUID:

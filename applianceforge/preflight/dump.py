@@ -200,21 +200,13 @@ def _start(lines: list[str]) -> int | None:
     return None
 
 
-class _Line(NamedTuple):
-    """A keyword and what was written for it; "" leaves the line out."""
-
-    keyword: str
-    rest: str
-
-
-def _told(*lines: _Line) -> list[str]:
-    return [f"{line.keyword} {line.rest}" for line in lines if line.rest]
+def _told(*lines: tuple[str, str]) -> list[str]:
+    """Write keywords and their fields; a field that is empty leaves its line out."""
+    return [f"{keyword} {rest}" for keyword, rest in lines if rest]
 
 
 def _origin(facts: Facts) -> list[str]:
-    return _told(
-        _Line("by", text(DEFAULT_ORIGIN if facts.origin == THIS_MACHINE else facts.origin))
-    )
+    return _told(("by", text(DEFAULT_ORIGIN if facts.origin == THIS_MACHINE else facts.origin)))
 
 
 def _machine(facts: Facts) -> list[str]:
@@ -223,14 +215,14 @@ def _machine(facts: Facts) -> list[str]:
     switches = [w for w in kernel.command_line.split() if w.startswith(_SWITCHES)]
     segment = machine.bios_segment
     return _told(
-        _Line("kernel", f"{word(kernel.release)} {word(kernel.machine)}" if known else ""),
-        _Line("userland", "" if kernel.userland_bits is None else str(kernel.userland_bits)),
-        _Line("command-line", text(" ".join(switches))),
-        _Line("maker", text(machine.maker)),
-        _Line("product", text(machine.product)),
-        _Line("bios-segment", "" if segment is None else f"{segment:X}"),
-        _Line("xen", text(machine.xen)),
-        _Line("container", text(machine.container)),
+        ("kernel", f"{word(kernel.release)} {word(kernel.machine)}" if known else ""),
+        ("userland", "" if kernel.userland_bits is None else str(kernel.userland_bits)),
+        ("command-line", text(" ".join(switches))),
+        ("maker", text(machine.maker)),
+        ("product", text(machine.product)),
+        ("bios-segment", "" if segment is None else f"{segment:X}"),
+        ("xen", text(machine.xen)),
+        ("container", text(machine.container)),
     )
 
 

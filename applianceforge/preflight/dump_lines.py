@@ -15,8 +15,9 @@ import re
 MOST_WRITTEN = 160
 """No single field takes more characters than that; a longer one ends in "..."."""
 
-_ESCAPED = re.compile(rb"\\([0-3][0-7]{2})")
-_SIZE = re.compile(r"(\d{1,20})([KS]?)", re.ASCII)
+# Compiled when they are first needed, as most checks need none.
+_ESCAPED = rb"\\([0-3][0-7]{2})"
+_SIZE = r"([0-9]{1,20})([KS]?)"
 _UNITS = {"": 1, "K": 1024, "S": 512}
 
 
@@ -51,9 +52,10 @@ def size(value: int) -> str:
 
 def plain(written: str) -> str:
     """Read back a text or a part of one."""
-    content = _ESCAPED.sub(
-        lambda match: bytes((int(match[1], 8),)), written.encode("utf-8", "surrogateescape")
-    )
+    if "\\" not in written:
+        return written
+    content = written.encode("utf-8", "surrogateescape")
+    content = re.sub(_ESCAPED, lambda match: bytes((int(match[1], 8),)), content)
     return content.decode("utf-8", "surrogateescape")
 
 
@@ -80,7 +82,7 @@ def plain_size(written: str, what: str) -> int:
     Raises:
         LineError: It is none.
     """
-    match = _SIZE.fullmatch(written)
+    match = re.fullmatch(_SIZE, written)
     if match is None:
         raise LineError(f"{what} is not a size: {written[:40]!r}")
     return int(match[1]) * _UNITS[match[2]]
