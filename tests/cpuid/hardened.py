@@ -276,6 +276,9 @@ def ask(late: list[str]) -> None:
         "capability": decided.capability.value,
         "long_mode": decided.long_mode,
         "level": decided.level,
+        "environment": decided.environment,
+        "hypervisor": decided.hypervisor,
+        "evidence": list(decided.evidence),
         "contradictions": list(decided.contradictions),
     }
     os.write(1, json.dumps(said).encode() + b"\n")
