@@ -37,7 +37,7 @@ MOST_PROBLEMS = 20
 _MOST_LEAVES = 1024
 # Longer lines are text of another kind, and so are the shorter ones, at first.
 _LONGEST_LINE = 400
-_SHORTEST_LINE = 20
+_SHORTEST_LINE = 16
 _NOTHING = (0xFFFFFFFF,) * 4
 _SSE2 = 1 << 26
 
