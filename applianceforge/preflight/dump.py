@@ -12,7 +12,7 @@
     container lxc
     route memfd works                        or: failed REASON, or: like ROUTE
     leaf 1 6F4 20800 E3BD BFEBFBFF           NUMBER[.SUBLEAF] EAX EBX ECX EDX, hexadecimal
-    xcr0 7
+    xcr0 7                                   or - where it was not asked
     cpuinfo vendor_id: GenuineIntel          lines of /proc/cpuinfo
     memory 1048576K                          likewise memory-available and swap
     firmware bios                            or uefi and its width: uefi64
@@ -261,7 +261,7 @@ class _Shown(NamedTuple):
         return [
             f"route {self.route} works",
             *(_leaf(leaf) for leaf in self.registers.leaves),
-            *([] if self.registers.xcr0 is None else [f"xcr0 {self.registers.xcr0:X}"]),
+            *([] if self.registers.xcr0 is None else [_xcr0(self.registers.xcr0)]),
         ]
 
     def lines_after(self, base: _Shown) -> list[str]:
@@ -270,13 +270,15 @@ class _Shown(NamedTuple):
         asked = [leaf[:2] for leaf in mine.leaves]
         if asked != [leaf[:2] for leaf in theirs.leaves] or len(set(asked)) < len(asked):
             return self.lines()
-        if mine.xcr0 is None and theirs.xcr0 is not None:
-            return self.lines()
         return [
             f"route {self.route} like {base.route}",
             *(_leaf(leaf) for leaf, other in zip(mine.leaves, theirs.leaves) if leaf != other),
-            *([] if mine.xcr0 == theirs.xcr0 else [f"xcr0 {mine.xcr0:X}"]),
+            *([] if mine.xcr0 == theirs.xcr0 else [_xcr0(mine.xcr0)]),
         ]
+
+
+def _xcr0(value: int | None) -> str:
+    return "xcr0 -" if value is None else f"xcr0 {value:X}"
 
 
 def _leaf(leaf: Leaf) -> str:

@@ -217,7 +217,7 @@ class Draft:
         raise LineError(f"the other route has no leaf {asked[:40]}")
 
     def _xcr0(self, rest: str) -> None:
-        self._working().xcr0 = number(rest, "XCR0", 16)
+        self._working().xcr0 = None if rest == "-" else number(rest, "XCR0", 16)
 
     def _cpuinfo_line(self, rest: str) -> None:
         name, colon, value = rest.partition(":")

@@ -166,6 +166,7 @@ def test_routes_that_differ_are_told_apart() -> None:
     assert text.count("leaf ") == len(CONROE.leaves) + 1 + 2
     assert dump.decode(text).processor == known.processor
     back = Facts(ProcessorFacts(answers[2:3] + answers[:1]))
+    assert dump.encode(back).count("leaf ") == len(CONROE.leaves)
     assert dump.decode(dump.encode(back)).processor == back.processor
 
 
