@@ -105,8 +105,54 @@ def test_each_flag_alone_lowers_the_level(feature: Feature) -> None:
         assert found == Level(feature.level - 1 or None, f"v{feature.level} needs {feature.name}")
 
 
-def test_features_are_distinct() -> None:
-    assert len({(f.leaf, f.register, f.bit) for f in FEATURES}) == len(FEATURES)
+# GCC's cpuid.h has the same bits under names of its own (bit_CMPXCHG16B, bit_LZCNT, ...).
+BITS = {
+    (1, "edx"): {0: "FPU", 8: "CX8", 15: "CMOV", 23: "MMX", 24: "FXSR", 25: "SSE", 26: "SSE2"},
+    (1, "ecx"): {
+        0: "SSE3",
+        9: "SSSE3",
+        12: "FMA",
+        13: "CX16",
+        19: "SSE4.1",
+        20: "SSE4.2",
+        22: "MOVBE",
+        23: "POPCNT",
+        27: "OSXSAVE",
+        28: "AVX",
+        29: "F16C",
+    },
+    (7, "ebx"): {
+        3: "BMI1",
+        5: "AVX2",
+        8: "BMI2",
+        16: "AVX512F",
+        17: "AVX512DQ",
+        28: "AVX512CD",
+        30: "AVX512BW",
+        31: "AVX512VL",
+    },
+    (0x80000001, "ecx"): {0: "LAHF", 5: "LZCNT"},
+}
+NAMES = {
+    1: "FPU CX8 CMOV MMX FXSR SSE SSE2",
+    2: "SSE3 SSSE3 CX16 SSE4.1 SSE4.2 POPCNT LAHF",
+    3: "FMA MOVBE OSXSAVE AVX F16C BMI1 AVX2 BMI2 LZCNT",
+    4: "AVX512F AVX512DQ AVX512CD AVX512BW AVX512VL",
+}
+
+
+def test_features_of_each_level() -> None:
+    for number, names in NAMES.items():
+        assert {f.name for f in FEATURES if f.level == number} == set(names.split())
+
+
+def test_bits_of_the_features() -> None:
+    expected = {(name, *where, bit) for where, bits in BITS.items() for bit, name in bits.items()}
+    assert {(f.name, f.leaf, f.register, f.bit) for f in FEATURES} == expected
+    assert len(FEATURES) == len(expected)
+
+
+def test_levels_rise() -> None:
     assert [f.level for f in FEATURES] == sorted(f.level for f in FEATURES)
 
 
