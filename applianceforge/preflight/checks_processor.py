@@ -15,22 +15,19 @@ INCAPABLE = 22
 UNKNOWN = 30
 
 _VERIFY = "applianceforge check   (must name the level that is needed)"
-_QEMU = (
+# Proxmox VE's names of the levels.
+_PROXMOX = {2: "x86-64-v2-AES", 3: "x86-64-v3", 4: "x86-64-v4"}
+_LIBVIRT = (
     Remedy(
         "Power the machine off, and give it the host's own processor: in libvirt, `virsh edit"
         " NAME`, <cpu mode='host-model'/> instead of a named model",
         command="virsh edit NAME",
         verify=_VERIFY,
     ),
-    Remedy(
-        "In Proxmox VE, choose a model of that level (the last digits name it)",
-        command="qm set ID --cpu x86-64-v2-AES",
-        verify=_VERIFY,
-    ),
 )
 _OF_PLATFORM = {
-    Platform.KVM: _QEMU,
-    Platform.QEMU: _QEMU,
+    Platform.KVM: _LIBVIRT,
+    Platform.QEMU: _LIBVIRT,
     Platform.VMWARE: (
         Remedy(
             "Power the machine off (a restart is not enough). Reset its CPUID mask (CPU/MMU, CPUID"
@@ -96,6 +93,14 @@ def check_processor(verdict: Verdict, release: Release) -> Iterator[Finding]:
         yield from _level(verdict, release)
 
 
+def _proxmox(level: int) -> Remedy:
+    return Remedy(
+        "In Proxmox VE, choose the model of that level",
+        command=f"qm set ID --cpu {_PROXMOX[level]}",
+        verify=_VERIFY,
+    )
+
+
 def _stay(last: Last32Bit) -> Remedy:
     until = f" (supported until {last.supported_until})" if last.supported_until else ""
     advice = f" {last.advice}" if last.advice else ""
@@ -140,12 +145,12 @@ def _level(verdict: Verdict, release: Release) -> Iterator[Finding]:
         f"{release.subject} is built for processors of level x86-64-v{wanted}; this one is"
         f" of level x86-64-v{verdict.level}, and would stop at the first newer instruction."
     )
+    mend: tuple[Remedy, ...] = (_REPLACE,)
     if virtual:
         summary += f" The host may well have more: {name} shows what its settings say."
         known = _ANY_VM if verdict.platform is None else _OF_PLATFORM.get(verdict.platform, _ANY_VM)
-        mend = (*known, _OTHER_HOST)
-    else:
-        mend = (_REPLACE,)
+        of_proxmox = (_proxmox(wanted),) if known is _LIBVIRT else ()
+        mend = (*known, *of_proxmox, _OTHER_HOST)
     yield Finding(
         "processor.level",
         Severity.INHIBITOR,

@@ -27,6 +27,7 @@ _ENVIRONMENTS = ("/boot", "/boot/grub")
 _DATA = ("/data", "/var/lib")
 _LOADERS = ("/sbin/init", "/bin/sh")
 _TIME_ERROR = 5
+_LONGEST_NUMBER = 20
 
 
 def gather(
@@ -113,7 +114,7 @@ def _memory(tree: Tree) -> dict[str, int]:
     for line in tree.text("/proc/meminfo").splitlines():
         name, _, value = line.partition(":")
         words = value.split()
-        if words and words[0].isdecimal():
+        if words and words[0].isdecimal() and len(words[0]) < _LONGEST_NUMBER:
             found[name] = int(words[0]) * (1024 if words[1:] == ["kB"] else 1)
     return found
 

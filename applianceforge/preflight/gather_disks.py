@@ -145,7 +145,7 @@ def file_systems(
 def _mounted(tree: Tree, mount: Mount) -> FileSystem | None:
     try:
         space = os.statvfs(tree.path(mount.point))
-    except OSError:
+    except (OSError, ValueError):
         return None
     return FileSystem(
         device=mount.device,
@@ -177,7 +177,7 @@ def _kernel_name(tree: Tree, mount: Mount) -> str:
     if tree.live:
         try:
             number = os.stat(mount.point).st_dev  # noqa: PTH116 - no Path is needed for a number
-        except OSError:
+        except (OSError, ValueError):
             number = 0
         link = tree.link(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
         if link:

@@ -73,7 +73,7 @@ class Tree:
             return b""
         try:
             handle = os.open(self.path(name), _FLAGS | (os.O_EXCL if alone else 0))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a name may hold what no name can
             if what and isinstance(error, PermissionError):
                 self.miss(what, f"{name} may not be read", "root")
             return b""
@@ -106,14 +106,17 @@ class Tree:
             return ()
         try:
             return tuple(sorted(os.listdir(self.path(name))))
-        except OSError as error:
+        except (OSError, ValueError) as error:
             if what and isinstance(error, PermissionError):
                 self.miss(what, f"{name} may not be read", "root")
             return ()
 
     def exists(self, name: str) -> bool:
         """Return whether something of that name can be seen."""
-        return not self.remote(name) and os.access(self.path(name), os.F_OK)
+        try:
+            return not self.remote(name) and os.access(self.path(name), os.F_OK)
+        except ValueError:
+            return False
 
     def link(self, name: str) -> str:
         """Return where a symbolic link points to, as it is written; "" if it is none."""
@@ -121,7 +124,7 @@ class Tree:
             return ""
         try:
             return os.readlink(self.path(name))  # noqa: PTH115 - the tree's paths are not ours
-        except OSError:
+        except (OSError, ValueError):
             return ""
 
     def resolved(self, name: str) -> str:

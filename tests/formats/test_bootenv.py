@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from applianceforge.formats import bootenv
@@ -125,12 +125,14 @@ def test_states_that_cannot_be() -> None:
     assert bootenv.sane((block(GOOD), b"")) == ("copy 2: it is missing or empty",)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=1100))
 def test_random_bytes_never_raise(data: bytes) -> None:
     bootenv.sane((data, bootenv.SIGNATURE + data))
     bootenv.chosen((data, bootenv.SIGNATURE + data))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1023), st.binary(min_size=1, max_size=8))
 def test_mutated_copies_never_raise(at: int, change: bytes) -> None:
     good = block(GOOD)

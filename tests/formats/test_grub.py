@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from applianceforge.formats import grub
@@ -134,6 +134,7 @@ def test_lengths_are_not_believed() -> None:
     assert grub.core_sector(bytes(SECTOR)) == 0
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=600), st.binary(max_size=1500), st.binary(min_size=512, max_size=512))
 def test_random_bytes_never_raise(sector: bytes, core: bytes, file: bytes) -> None:
     grub.core_sector(sector)

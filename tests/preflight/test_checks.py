@@ -171,6 +171,15 @@ def test_a_level_that_is_high_enough() -> None:
     assert all_of(verdict=unknown, release=RELEASE._replace(x86_64_level=1)).findings == ()
 
 
+@pytest.mark.parametrize("level", [2, 3, 4])
+def test_proxmox_is_told_the_level_that_is_needed(level: int) -> None:
+    release = RELEASE._replace(x86_64_level=level)
+    found = one(
+        "processor.level", verdict=verdict(Capability.CAPABLE, 1, Platform.KVM), release=release
+    )
+    assert any(f"x86-64-v{level}" in remedy.command for remedy in found.remedies)
+
+
 def test_contradiction_is_passed_on() -> None:
     assert keys(all_of(verdict=CAPABLE._replace(contradictions=("a", "b")))) == [
         "processor.contradiction"

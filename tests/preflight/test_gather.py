@@ -6,9 +6,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from applianceforge.cpuid import facts as cpuid
 from applianceforge.formats.bootenv import BLOCK_BYTES
@@ -243,6 +246,29 @@ def test_values_that_are_no_numbers(tmp_path: Path) -> None:
     assert facts.uefi_bits is None
     assert facts.disks[0].size_bytes == 0
     assert facts.file_systems == ()
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.binary(max_size=300), st.binary(max_size=300), st.binary(max_size=300))
+def test_anything_in_the_files_is_survived(one: bytes, other: bytes, third: bytes) -> None:
+    with TemporaryDirectory() as directory:
+        root = trees.grow(
+            Path(directory),
+            {
+                "/proc/self/mounts": b"/dev/sda1 /" + one + b" ext4 rw 0 0\n" + other,
+                "/proc/meminfo": b"MemTotal: " + other + b"\n" + third,
+                "/sys/firmware/efi/fw_platform_size": third,
+                "/dev/sda1": one.ljust(0x438, b"\0") + b"\x53\xef" + other.ljust(4096, b"\0"),
+                "/dev/sda2": b"XFSB" + one.ljust(600, b"\1"),
+                "/etc/redis/redis.conf": other,
+                "/var/lib/postgresql/15/main/PG_VERSION": "15",
+                "/var/lib/postgresql/15/main/postgresql.conf": b"primary_conninfo = " + one,
+                "/var/lib/postgresql/15/main/standby.signal": "",
+                "/etc/postgresql/15/main/pg_hba.conf": b"host replication " + third,
+                **trees.block("sda", 100, 10, 10),
+            },
+        )
+        assert gather(root, data=Path("/x\0y")).disks[0].name == "sda"
 
 
 def ext4(path: Path, *features: str, label: str = "") -> bytes:

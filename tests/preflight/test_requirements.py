@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from applianceforge.model.architecture import Architecture
@@ -167,6 +167,7 @@ def test_read(tmp_path: Path) -> None:
         read(path)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_random_bytes_end_in_our_own_error(data: bytes) -> None:
     with pytest.raises(SettingsError):
@@ -180,6 +181,7 @@ _JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(requirements._KEYS)), _JSON)
 def test_any_value_of_any_key_is_taken_or_refused(key: str, value: object) -> None:
     document = {**example(), key: value}

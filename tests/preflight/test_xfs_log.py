@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from applianceforge.preflight.xfs_log import Read, needs_recovery
@@ -133,12 +133,14 @@ def test_a_superblock_that_cannot_be(place: int, value: bytes) -> None:
     assert of(bytes(data)) is None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 512 * 30), st.binary(min_size=1, max_size=40))
 def test_damage_never_raises(at: int, change: bytes) -> None:
     data = image((7, False), (2, True), cycle=9, before=8)
     assert of(data[:at] + change + data[at + len(change) :]) in (True, False, None)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000))
 def test_random_bytes_never_raise(data: bytes) -> None:
     superblock = image()[:512]
