@@ -1,5 +1,6 @@
 """The comparison, on images that the real grub-mkimage makes, written as GRUB writes them."""
 
+import os
 import shutil
 import struct
 import subprocess
@@ -77,6 +78,42 @@ def test_a_real_grub_is_untouched(images: tuple[bytes, bytes], runs: int, redund
     disk = install(*images, runs=runs, redundancy=redundancy)
     assert len(grub.runs(disk[SECTOR : 2 * SECTOR])) == runs
     assert grub.compare(*read_back(disk), *images) == ()
+
+
+# GRUB's own installer, from the disk $1 and the file system $2 with GRUB's files.
+_SETUP = """
+set -e
+disk=$(losetup -f --show "$1")
+trap 'losetup -d "$disk"' EXIT
+files=$(losetup -f --show "$2")
+trap 'umount "$3" || :; losetup -d "$disk"; losetup -d "$files"' EXIT
+mount "$files" "$3"
+mkdir "$3/i386-pc"
+cp "$4"/*.img "$3/i386-pc"
+printf '(hd0) %s\n(hd1) %s\n' "$disk" "$files" > "$4/map"
+/usr/lib/grub/i386-pc/grub-bios-setup -m "$4/map" -d "$3/i386-pc" $5 "$disk"
+"""
+
+
+@needs_grub
+@pytest.mark.parametrize("option", ["", "--no-rs-codes"])
+def test_what_grub_bios_setup_writes_is_untouched(
+    images: tuple[bytes, bytes], option: str, tmp_path: Path
+) -> None:
+    if os.getuid() != 0 or not Path("/dev/loop-control").exists():
+        pytest.skip("needs root and loop devices")
+    disk, files, point = tmp_path / "disk", tmp_path / "files", tmp_path / "point"
+    disk.write_bytes(bytes(0x1B8) + install(*images)[0x1B8:SECTOR] + bytes(8 << 20))
+    files.write_bytes(bytes(8 << 20))
+    subprocess.run(["mkfs.ext2", "-q", "-F", str(files)], check=True)
+    point.mkdir()
+    (tmp_path / "boot.img").write_bytes(images[0])
+    (tmp_path / "core.img").write_bytes(images[1])
+    places = [str(place) for place in (disk, files, point, tmp_path)]
+    subprocess.run(["unshare", "-m", "sh", "-c", _SETUP, "sh", *places, option], check=True)
+    sector, core = read_back(disk.read_bytes())
+    assert len(core) > len(images[1]) * (1 if option else 1.5)
+    assert grub.compare(sector, core, *images) == ()
 
 
 @needs_grub
