@@ -292,7 +292,8 @@ def _cpuinfo(listed: ProcInfo) -> Iterator[str]:
     yield f"cpuinfo model: {listed.model}"
     flags = sorted(listed.flags)
     if len(" ".join(flags)) > _MOST_FLAGS_BYTES:
-        flags = [flag for flag in flags if flag in _DECIDING_FLAGS]
+        # No flag at all would stand for a processor that the kernel does not tell of.
+        flags = [flag for flag in flags if flag in _DECIDING_FLAGS] or ["..."]
     yield f"cpuinfo flags: {long_text(' '.join(flags))}"
     if listed.linear_bits:
         yield f"cpuinfo address sizes: {listed.linear_bits} bits virtual"

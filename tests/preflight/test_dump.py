@@ -209,6 +209,8 @@ def test_many_flags_keep_those_that_decide() -> None:
     decoded = dump.decode(dump.encode(known)).processor.procinfo
     assert decoded is not None
     assert decoded.flags == {"lm", "sse2"}
+    odd = Facts(ProcessorFacts((), ProcInfo("GenuineIntel", 6, 8, frozenset({"x" * 5000}), 32)))
+    assert decide(dump.decode(dump.encode(odd)).processor) == decide(odd.processor)
 
 
 @pytest.mark.parametrize("size", [1, 200, 4096, 4097, 100_000])
