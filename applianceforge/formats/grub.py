@@ -127,7 +127,13 @@ def _difference(
             mine[start:end] = theirs[start:end] = bytes(end - start)
     if mine == theirs:
         return []
-    places = [at for at in range(min(len(mine), len(theirs))) if mine[at] != theirs[at]]
+    places = []
+    for start in range(0, len(mine), SECTOR_BYTES):
+        one, other = mine[start : start + SECTOR_BYTES], theirs[start : start + SECTOR_BYTES]
+        if one != other:
+            places += [
+                start + at for at in range(len(one)) if one[at : at + 1] != other[at : at + 1]
+            ]
     shown = ", ".join(f"{at:X}h" for at in places[:_SHOWN])
     more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
     return [f"{what} differs from GRUB's file at byte {shown}{more}"]
