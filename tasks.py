@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 
 from invoke.collection import Collection
@@ -10,15 +11,21 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from applianceforge.imaging import zipapp
 from applianceforge.model.errors import ForgeError, exit_status_of
-from tests import fuzz_rrd
+from applianceforge.system.effects import Effects
+from applianceforge.system.files import make_directory
+from tests import fuzz_dumps, fuzz_rrd
 from tests.appliance import cache, legacy
 from tests.appliance.demo import prepare
 from tests.appliance.lines import Lines
 from tests.bench import migrate as bench
+from tests.bench import probe, scanner
 from tests.crash import every
+from tests.vm import processors
 
 _INTERRUPTED = 130
+_PYTHON_DIRECTORY = Path(sys.executable).parent
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -85,7 +92,7 @@ fixture = Collection("fixture", fixture_legacy, fixture_where)
 
 def _programs(name: str) -> str:
     """Return the path of a program of this environment."""
-    return shlex.quote(str(Path(sys.executable).parent / name))
+    return shlex.quote(str(_PYTHON_DIRECTORY / name))
 
 
 def _run(context: Context, *words: str) -> None:
@@ -145,10 +152,57 @@ def test_crash(_context: Context, limit: int = 0) -> None:
     raise Exit("", code=every.run_all(limit or None))
 
 
-@task(name="fuzz", help={"seconds": "how long", "seed": "where to begin"})
-def test_fuzz(_context: Context, seconds: int = 600, seed: int = 1) -> None:
-    """Feed the RRD decoder mutated files: no exception but its own, memory within bounds."""
-    raise Exit("", code=fuzz_rrd.main(seconds, seed))
+_FUZZERS = {"rrd": fuzz_rrd.main, "dumps": fuzz_dumps.main}
+
+
+@task(
+    name="fuzz",
+    help={
+        "what": f"which decoders: {', '.join(_FUZZERS)}",
+        "seconds": "how long",
+        "seed": "where to begin",
+    },
+)
+def test_fuzz(_context: Context, what: str = "rrd", seconds: int = 600, seed: int = 1) -> None:
+    """Feed decoders mutated files: no exception but their own, memory within bounds."""
+    if what not in _FUZZERS:
+        raise Exit(f"there is no fuzzer {what}; known are {', '.join(_FUZZERS)}", code=2)
+    raise Exit("", code=_FUZZERS[what](seconds, seed))
+
+
+@task(name="processors", help={"jobs": "how many virtual machines at a time"})
+def test_processors(_context: Context, jobs: int = 2) -> None:
+    """Ask every processor model of QEMU on a 32-bit kernel, and compare the verdicts."""
+    problems = processors.run(jobs=jobs, progress=Lines())
+    raise Exit("\n".join(problems), code=1 if problems else 0)
+
+
+@task(
+    name="check",
+    help={"rounds": "how often each is started", "files": "how many files the scanner goes over"},
+)
+def bench_check(_context: Context, rounds: int = 25, files: int = scanner.FILES) -> None:
+    """Measure check and probe from a cold start, against py-cpuinfo; and the scanner."""
+    missed = probe.run((str(_PYTHON_DIRECTORY / "applianceforge"), "check"), rounds)
+    with tempfile.TemporaryDirectory(prefix="scanned-") as name:
+        scanned = scanner.measure(Path(name), files)
+    print(
+        f"the scanner took {scanned.elapsed_s:.1f} s for {scanned.files:,} files (limit 20 s for"
+        f" 100,000) and {scanned.peak_bytes / 2**20:.0f} MiB (limit 100)"
+    )
+    raise Exit("", code=1 if missed else 0)
+
+
+@task(name="zipapp", help={"output": "where the file goes"})
+def check_zipapp(_context: Context, output: str = "dist/applianceforge-check.pyz") -> None:
+    """Pack check, scan and error into one file that runs wherever there is a Python 3.7."""
+    target = Path(output).resolve()
+    try:
+        make_directory(target.parent, Effects(), mode=0o755)
+        size_bytes = zipapp.build(target, Effects())
+    except ForgeError as error:
+        raise _exit_of(error) from error
+    print(f"{target}: {size_bytes:,} bytes")
 
 
 @task(
@@ -167,4 +221,6 @@ test = Collection("test")
 test.add_task(test_default)
 test.add_task(test_crash)
 test.add_task(test_fuzz)
-namespace = Collection(demo, fixture, test, Collection("bench", bench_migrate))
+test.add_task(test_processors)
+bench_tasks = Collection("bench", bench_migrate, bench_check)
+namespace = Collection(demo, fixture, test, bench_tasks, Collection("check", check_zipapp))
