@@ -30,7 +30,7 @@ def main() -> None:
             "procinfo": facts.procinfo and facts.procinfo.long_mode,
         },
         "lm_in_flags": " lm " in f" {Path('/proc/cpuinfo').read_text()} ".replace("\n", " "),
-        "capability": decided.capability.value,
+        "verdict": decided.capability.value,
         "long_mode": decided.long_mode,
         "level": decided.level,
         "environment": decided.environment,

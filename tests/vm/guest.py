@@ -40,18 +40,22 @@ for script in /commands/*; do
 done
 reboot -f
 """
-# Print what was loaded to import modules, and compile it, where a machine is fast.
+# Do what the commands will do; then compile all that was loaded for it, here where it is fast.
 _COLLECT = """
-import importlib, py_compile, sys, encodings.ascii, encodings.latin_1, encodings.utf_8
-sys.path.insert(0, sys.argv[1])
-for name in sys.argv[3:]:
-    importlib.import_module(name)
+import encodings.ascii, encodings.latin_1, encodings.utf_8, os, py_compile, sys
+compiled, checkout, rehearsal = sys.argv[1:]
+sys.path.insert(0, checkout)
+output = os.dup(1)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+exec(rehearsal)
+sys.stdout.flush()
+os.dup2(output, 1)
 unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
 for number, module in enumerate(list(sys.modules.values())):
     file = getattr(module, "__file__", None)
     if file and file.endswith(".py"):
         py_compile.compile(
-            file, f"{sys.argv[2]}/{number}", file, doraise=True, invalidation_mode=unchecked
+            file, f"{compiled}/{number}", file, doraise=True, invalidation_mode=unchecked
         )
         print(number, file, sep="\\t")
     elif file:
@@ -70,7 +74,7 @@ class Guest:
 def build(
     tree: ProgramTree,
     directory: Path,
-    modules: Sequence[str],
+    rehearsal: str,
     commands: Mapping[str, str],
     files: Mapping[str, Path],
 ) -> Guest:
@@ -79,7 +83,7 @@ def build(
     Args:
         tree: Made from `RECIPE`.
         directory: An empty one to work in, where the archive stays.
-        modules: Of Python, which the commands load; also those that they load are taken along.
+        rehearsal: Python that is run here first; the machine has the modules that it loads.
         commands: Shell scripts by their names, run in the order of their names.
         files: Put in the machine, by their path there without a leading slash.
     """
@@ -90,7 +94,7 @@ def build(
     archive.add("bin/busybox", tree.path("/bin/busybox").read_bytes(), 0o755)
     (module,) = tree.root.glob("lib/modules/*/kernel/arch/x86/kernel/cpuid.ko")
     archive.add("cpuid.ko", module.read_bytes())
-    _add_python(archive, tree, directory, modules)
+    _add_python(archive, tree, directory, rehearsal)
     for name, script in commands.items():
         archive.add(f"commands/{name}", script.encode())
     for path, original in files.items():
@@ -101,15 +105,12 @@ def build(
     return Guest(kernel, initramfs)
 
 
-def _add_python(
-    archive: Archive, tree: ProgramTree, directory: Path, modules: Sequence[str]
-) -> None:
+def _add_python(archive: Archive, tree: ProgramTree, directory: Path, rehearsal: str) -> None:
     compiled = directory / "compiled"
     compiled.mkdir()
-    command = tree.command(_PYTHON, "-I", "-S", "-c", _COLLECT, str(CHECKOUT), str(compiled))
-    said = subprocess.run(
-        [*command.arguments, *modules], check=True, capture_output=True, text=True
-    )
+    words = ("-I", "-S", "-B", "-c", _COLLECT, str(compiled), str(CHECKOUT), rehearsal)
+    command = tree.command(_PYTHON, *words).arguments
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     programs = [tree.path(_PYTHON)]
     library = f"usr/lib/{Path(_PYTHON).name}"
     for line in said.stdout.splitlines():

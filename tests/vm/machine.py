@@ -30,7 +30,7 @@ def run(
     *,
     program: str = "qemu-system-x86_64",
     options: Sequence[str] = (),
-    timeout_s: float = 120,
+    timeout_s: float = 180,
 ) -> tuple[dict[str, Said], float]:
     """Start the guest on a model of a processor, and wait for its end.
 

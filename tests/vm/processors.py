@@ -1,7 +1,8 @@
 """Processor models in QEMU, what the check must say of each, and why; all asked in real guests.
 
 Every guest is a 32-bit kernel with a 32-bit Python. All routes must agree, with each other and with
-the kernel. QEMU's own emulation ("TCG") is used, never the host's processor.
+the kernel; the whole check must say the same, and so must this machine of the guest's dumps. QEMU's
+own emulation ("TCG") is used, never the host's processor.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from applianceforge.cpuid import verdict
+from applianceforge.preflight import dump
 from applianceforge.system.effects import Effects
 from applianceforge.system.progress import ProgressSink
 from tests.appliance import trees
@@ -25,8 +28,26 @@ from tests.vm.machine import Said
 CAPABLE, INCAPABLE, MASKED = "capable", "incapable", "masked-by-hypervisor"
 ROUTES = {"memfd", "file", "anonymous", "device"}
 WIDE, NARROW = "qemu-system-x86_64", "qemu-system-i386"
-_MODULES = ("applianceforge.cpuid.probe", "json", "pathlib")
 _ASKING = Path(__file__).parent / "asking.py"
+_SCRIPT = guest.CHECKOUT / "applianceforge/preflight/check.sh"
+_CHECK = (
+    "import sys; from applianceforge.cli import standalone; sys.exit(standalone.main(sys.argv[1:]))"
+)
+_PYTHON = "python3 -I -S"
+_COMMANDS = {
+    "ask": f"{_PYTHON} /asking.py",
+    "check": f"{_PYTHON} -c '{_CHECK}' check --json",
+    "dump": f"{_PYTHON} -c '{_CHECK}' check --dump",
+    "script": "sh /check.sh",
+}
+_REHEARSAL = """
+import json, struct
+from pathlib import Path
+from applianceforge.cli import standalone
+from applianceforge.cpuid import native, probe
+standalone.main(["check", "--json"])
+standalone.main(["check", "--dump"])
+"""
 
 
 @dataclass(frozen=True)
@@ -121,13 +142,13 @@ def build(
     commands: Mapping[str, str] | None = None,
     files: Mapping[str, Path] | None = None,
 ) -> Guest:
-    """Build the guest that asks its processor, and then runs more commands if there are any."""
+    """Build the guest that asks its processor, and runs more commands if there are any."""
     return guest.build(
         trees.tree(guest.RECIPE, Effects(), progress),
         directory,
-        _MODULES,
-        {"00-ask": "python3 -I -S /asking.py", **(commands or {})},
-        {"asking.py": _ASKING, **(files or {})},
+        _REHEARSAL,
+        {**_COMMANDS, **(commands or {})},
+        {"asking.py": _ASKING, "check.sh": _SCRIPT, **(files or {})},
     )
 
 
@@ -144,7 +165,7 @@ def start(model: Model, built: Guest) -> tuple[dict[str, Said], float]:
 
 
 def wrong(model: Model, said: Mapping[str, Any]) -> list[str]:
-    """Return what is not as it must be."""
+    """Return what is not as it must be in what the routes say."""
     long_mode = model.verdict == CAPABLE
     expected = {
         "bits": 32,
@@ -152,13 +173,58 @@ def wrong(model: Model, said: Mapping[str, Any]) -> list[str]:
         "failures": {},
         "long_mode_by": dict.fromkeys([*ROUTES, "procinfo"], long_mode),
         "lm_in_flags": long_mode,
-        "capability": model.verdict,
+        "verdict": model.verdict,
         "long_mode": long_mode,
         "level": model.level,
         "hypervisor": model.hypervisor,
         "environment": model.environment,
         "contradictions": [],
     }
+    return _differences(model, said, expected)
+
+
+def wrong_in_report(model: Model, report: Mapping[str, Any]) -> list[str]:
+    """Return what is not as it must be in the report of `check --json`."""
+    expected = {
+        "verdict": model.verdict,
+        "long_mode": model.verdict == CAPABLE,
+        "level": model.level,
+        "hypervisor": model.hypervisor,
+        "environment": model.environment,
+    }
+    return _differences(model, report["processor"], expected)
+
+
+def wrong_from_dump(model: Model, content: str, *, in_full: bool) -> list[str]:
+    """Return what is not as it must be in the verdict on a dump.
+
+    Args:
+        in_full: Whether the dump has the registers; check.sh sees no more than /proc/cpuinfo,
+            which does not tell an emulator from a virtual machine.
+    """
+    facts = dump.read(content.encode(), "the dump").processor
+    decided = verdict.decide(facts)
+    said = {
+        "verdict": decided.capability.value,
+        "long_mode": decided.long_mode,
+        "level": decided.level,
+        "hypervisor": decided.hypervisor,
+        "environment": decided.environment,
+        "registers": facts.registers is not None,
+    }
+    expected = {
+        "verdict": model.verdict,
+        "long_mode": model.verdict == CAPABLE,
+        "level": model.level,
+        "hypervisor": model.hypervisor,
+        "registers": in_full,
+    }
+    if in_full:
+        expected["environment"] = model.environment
+    return _differences(model, said, expected)
+
+
+def _differences(model: Model, said: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
     return [
         f"{model.title}: {name} is {said.get(name)!r}, expected {value!r}"
         for name, value in expected.items()
@@ -167,13 +233,39 @@ def wrong(model: Model, said: Mapping[str, Any]) -> list[str]:
 
 
 def check(model: Model, built: Guest) -> tuple[list[str], dict[str, Any], float]:
-    """Start the guest; return what is wrong, what it said, and how many seconds it took."""
+    """Start the guest; return what is wrong, what it said, and how many seconds it took.
+
+    What it said is by the name of the command.
+    """
     answers, elapsed_s = start(model, built)
-    asked = answers["00-ask"]
-    if asked.status != 0:
-        return [f"{model.title}: status {asked.status}\n{asked.text}"], {}, elapsed_s
-    said = json.loads(asked.text.splitlines()[-1])
-    return wrong(model, said), said, elapsed_s
+    problems = [
+        f"{model.title}: {name} ended with status {answers[name].status}\n{answers[name].text}"
+        for name, allowed in _statuses(model).items()
+        if answers[name].status not in allowed
+    ]
+    if problems:
+        return problems, {}, elapsed_s
+    said = json.loads(answers["ask"].text)
+    report = json.loads(answers["check"].text)
+    problems += wrong(model, said)
+    problems += wrong_in_report(model, report)
+    problems += wrong_from_dump(model, answers["dump"].text, in_full=True)
+    problems += wrong_from_dump(model, answers["script"].text, in_full=False)
+    return problems, {"ask": said, "check": report}, elapsed_s
+
+
+def _statuses(model: Model) -> dict[str, set[int]]:
+    """Return how the commands may end.
+
+    A capable machine may lack something else (10, 23, 24): the guest is a small one.
+    """
+    capable = model.verdict == CAPABLE
+    return {
+        "ask": {0},
+        "check": {0, 10, 23, 24} if capable else {verdict.Capability(model.verdict).exit_status},
+        "dump": {0},
+        "script": {0 if capable else 30},
+    }
 
 
 def run(
@@ -196,9 +288,11 @@ def run(
         built = build(Path(name), progress)
         done = pool.map(lambda model: check(model, built), chosen)
         for model, (found, said, elapsed_s) in zip(chosen, done, strict=True):
-            level = f" v{said['level']}" if said.get("level") else ""
             mark = "WRONG" if found else "right"
-            verdict = said.get("capability", "nothing")
-            tell(f"{mark} {elapsed_s:5.1f} s  {model.title}: {verdict}{level}  ({model.why})")
+            shown = "no answer"
+            if said:
+                level = said["ask"]["level"]
+                shown = said["ask"]["verdict"] + (f" v{level}" if level else "")
+            tell(f"{mark} {elapsed_s:5.1f} s  {model.title}: {shown}  ({model.why})")
             problems += found
     return problems

@@ -24,7 +24,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config)
         pytest.skip("needs qemu-system-x86")
     with shown(pytestconfig) as lines:
         return processors.build(
-            tmp_path_factory.mktemp("guest"), lines, {"01-after": "echo after; exit 3"}
+            tmp_path_factory.mktemp("guest"), lines, {"more": "echo more; exit 3"}
         )
 
 
@@ -33,7 +33,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config)
 def test_verdict_in_a_32_bit_guest(model: Model, built: Guest) -> None:
     problems, said, _ = processors.check(model, built)
     assert problems == []
-    assert said["evidence"]
+    assert said["ask"]["evidence"]
+    assert said["check"]["findings"] or model.verdict == "capable"
 
 
 @pytest.mark.real
@@ -53,7 +54,7 @@ def test_table_is_large_enough_and_of_every_kind() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"capability": "incapable"},
+        {"verdict": "incapable"},
         {"hypervisor": "VMware"},
         {"contradictions": ["memfd says this, device says that"]},
         {"failures": {"device": "not there"}},
@@ -68,7 +69,7 @@ def test_a_wrong_answer_is_told(change: Mapping[str, Any]) -> None:
         "failures": {},
         "long_mode_by": dict.fromkeys([*processors.ROUTES, "procinfo"], False),
         "lm_in_flags": False,
-        "capability": "masked-by-hypervisor",
+        "verdict": "masked-by-hypervisor",
         "long_mode": False,
         "level": None,
         "hypervisor": "VMware ESX 3.5",
