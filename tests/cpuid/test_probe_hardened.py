@@ -101,23 +101,24 @@ CHANGING = {
 }
 
 
-def calls_of(confinements: str, directory: Path) -> list[str]:
-    """Return the system calls of a probe and of its children, one a line."""
+def calls_of(directory: Path, *arguments: str, confinements: str = "") -> list[str]:
+    """Return the system calls of a Python and of its children, one a line."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("needs strace")
     log = directory / "strace"
-    traced = (strace, "-f", "-qq", "-o", str(log), *COMMAND, "-B")
+    traced = (strace, "-f", "-qq", "-o", str(log), *COMMAND, "-B", *arguments)
     done = subprocess.run(
         [*COMMAND, SCRIPT, *confinements.split(), "--", *traced],
         check=False,
         capture_output=True,
         text=True,
+        cwd=hardened.SOURCES,
     )
     if done.returncode == hardened.IMPOSSIBLE or "ptrace" in done.stderr:
         pytest.skip(done.stderr.strip())
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["capability"] != "unknown"
+    assert done.stderr == ""
+    assert done.stdout
     return [line.split(maxsplit=1)[1] for line in log.read_text().splitlines()]
 
 
@@ -125,30 +126,40 @@ def named(calls: list[str], *names: str) -> list[str]:
     return [call for call in calls if call.split("(")[0] in names]
 
 
-def test_no_network_no_file_no_other_program(tmp_path: Path) -> None:
-    calls = calls_of("", tmp_path)
+def written(calls: list[str]) -> list[str]:
+    return [c for c in named(calls, "open", "openat", "openat2", "creat") if WRITING.search(c)]
+
+
+# `hardened.py` adds words of its own, which this leaves out.
+CHECK = """
+import sys
+from applianceforge.cli import standalone
+standalone.main(["check"])
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("-c", CHECK)], ids=["probe", "check"])
+def test_no_network_no_file_no_other_program(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    calls = calls_of(tmp_path, *arguments)
     assert named(calls, "socket", "socketcall", "connect", "bind", "sendto") == []
     assert len(named(calls, "execve", "execveat")) == 1
     assert named(calls, *CHANGING) == []
-    assert [
-        c for c in named(calls, "open", "openat", "openat2", "creat") if WRITING.search(c)
-    ] == []
+    assert written(calls) == []
     # The log does hold what is looked for.
     assert named(calls, "memfd_create")
     assert named(calls, "openat", "open")
 
 
 def test_the_only_file_has_no_name(tmp_path: Path) -> None:
-    calls = calls_of("no-memfd", tmp_path)
-    written = [c for c in named(calls, "open", "openat", "openat2", "creat") if WRITING.search(c)]
-    assert len(written) == 1
-    assert "O_TMPFILE" in written[0]
+    calls = calls_of(tmp_path, confinements="no-memfd")
+    (only,) = written(calls)
+    assert "O_TMPFILE" in only
     assert named(calls, "socket", "connect", *CHANGING) == []
 
 
 def test_a_file_with_a_name_loses_it_at_once(tmp_path: Path) -> None:
     before = set(os.listdir("/tmp"))
-    calls = calls_of("no-tmpfile", tmp_path)
+    calls = calls_of(tmp_path, confinements="no-tmpfile")
     created = next(at for at, call in enumerate(calls) if "O_CREAT|O_EXCL" in call)
     assert calls[created + 1].startswith("unlink")
     assert not {name for name in set(os.listdir("/tmp")) - before if name.startswith("cpuid")}
