@@ -1,6 +1,9 @@
 """What travels to boxes that have nothing: Python 3.7, the standard library, one small file."""
 
 import ast
+import json
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,6 +15,7 @@ from applianceforge.imaging import zipapp
 from applianceforge.system.effects import Effects
 
 SOURCES = zipapp.sources()
+FOREIGN = Path(__file__).parent / "data" / "foreign" / "i386"
 # Found at run time, and done without where they are not there: see the modules' own words.
 GUARDED = {"os.memfd_create", "os.MFD_CLOEXEC"}
 # A module takes its time to import, and drags in others. None of these is needed to look.
@@ -72,6 +76,47 @@ def test_features_are_those_of_python_3_7() -> None:
     assert minimum(*SOURCES.values()) == ""
 
 
+def subscripted(source: str) -> list[str]:
+    """Return what is subscripted where it is run, and can be so only since Python 3.9.
+
+    Annotations are not run: every module has `from __future__ import annotations`.
+    """
+    tree = ast.parse(source)
+    newer = {"dict", "frozenset", "list", "set", "tuple", "type"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in {"collections", "collections.abc"}:
+            newer.update(alias.asname or alias.name for alias in node.names)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+        for name in ("annotation", "returns"):
+            if hasattr(node, name):
+                setattr(node, name, None)
+    return [
+        f"{node.value.id}[...] in line {node.lineno}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in newer
+    ]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_no_type_is_subscripted_where_it_is_run(name: str) -> None:
+    source = SOURCES[name].read_text()
+    assert subscripted(source) == []
+    annotated = any(
+        isinstance(node, ast.arg | ast.AnnAssign) for node in ast.walk(ast.parse(source))
+    )
+    assert not annotated or "from __future__ import annotations" in source
+
+
+def test_subscripts_are_found() -> None:
+    source = "from collections.abc import Callable\nA = Callable[[int], str]\nB = list[int]\n"
+    assert len(subscripted(source)) == 2
+    assert subscripted("def f(a: list[int]) -> dict[str, int]:\n    b: set[int] = set()\n") == []
+
+
 @pytest.mark.parametrize(
     "newer",
     [
@@ -127,6 +172,57 @@ def test_the_zipapp_checks_scans_and_explains(packed: Path, tmp_path: Path) -> N
     explained = call(packed, "error", "FATAL:  incorrect checksum in control file")
     assert explained.returncode == 0
     assert "pg_resetwal" in explained.stdout
+
+
+def interpreters() -> dict[str, str]:
+    """Return other Pythons of this machine, by their version: on PATH, and pyenv's."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    names = [f"python3.{minor}" for minor in range(4, 20)]
+    candidates = [path for name in names if (path := shutil.which(name))]
+    candidates += [str(path) for path in sorted(pyenv.glob("versions/*/bin/python"))]
+    found: dict[str, str] = {}
+    for candidate in candidates:
+        said = subprocess.run(
+            [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if said.returncode == 0:
+            found.setdefault(said.stdout.strip(), candidate)
+    return found
+
+
+INTERPRETERS = interpreters()
+
+
+@pytest.mark.parametrize("version", INTERPRETERS)
+def test_the_zipapp_runs_on_other_pythons(packed: Path, version: str, tmp_path: Path) -> None:
+    def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [INTERPRETERS[version], "-W", "error", packed, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    if tuple(map(int, version.split("."))) < (3, 7):
+        told = run("check")
+        assert (told.returncode, told.stdout) == (1, "")
+        assert "check.sh" in told.stderr
+        return
+    checked = run("check", "--json")
+    assert (checked.returncode, checked.stderr) in {(0, ""), (10, "")}
+    mine = call(packed, "check", "--json")
+    assert json.loads(checked.stdout)["processor"] == json.loads(mine.stdout)["processor"]
+    dump = tmp_path / "facts.txt"
+    dump.write_text(run("check", "--dump").stdout)
+    assert run("check", "--from-dump", dump).returncode in {0, 10}
+    assert "inhibitor" in run("check", "--leapp", "--scan", FOREIGN).stdout
+    scanned = run("scan", "--json", FOREIGN)
+    assert (scanned.returncode, scanned.stderr) == (24, "")
+    assert scanned.stdout == call(packed, "scan", "--json", FOREIGN).stdout
+    assert "pg_resetwal" in run("error", "incorrect checksum in control file").stdout
+    answers = tmp_path / "box.answers"
+    answers.write_text("[data *.gdbm]\nis = discard\nreason = a cache\n")
+    assert run("scan", FOREIGN, "--answers", answers).returncode == 24
+    assert (tmp_path / "box.answers.decisions.jsonl").exists()
 
 
 def test_the_zipapp_is_executable(packed: Path) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable, Tuple
 
 from applianceforge.cli.terminal import style
 from applianceforge.cpuid import probe, remedies
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from applianceforge.preflight.answers import Decision
 
 # Gives the findings of a planned migration; only the installed program can plan one.
-Planner = Callable[[Path], "tuple[Finding, ...]"]
+Planner = Callable[[Path], Tuple[Finding, ...]]
 
 
 def check(options: argparse.Namespace, plan: Planner | None = None) -> int:

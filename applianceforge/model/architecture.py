@@ -1,5 +1,7 @@
 """The two architectures that an appliance can be of."""
 
+from __future__ import annotations
+
 from enum import Enum
 
 
