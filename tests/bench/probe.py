@@ -45,15 +45,26 @@ class Way:
 
 @dataclass(frozen=True)
 class Result:
-    """How long processes of one kind took, each from its start to its end."""
+    """How long processes of one kind took, each from its start to its end.
+
+    Attributes:
+        beyond_s: What each took beyond the bare Python of the same round, as the machine may be
+            slower in another.
+    """
 
     way: Way
     elapsed_s: tuple[float, ...]
+    beyond_s: tuple[float, ...]
 
     @property
     def median_s(self) -> float:
         """Return the median."""
         return statistics.median(self.elapsed_s)
+
+    @property
+    def median_beyond_s(self) -> float:
+        """Return the median of what is beyond bare Python."""
+        return statistics.median(self.beyond_s)
 
 
 def run(check: Sequence[str] = (), rounds: int = _ROUNDS) -> list[str]:
@@ -82,8 +93,15 @@ def run(check: Sequence[str] = (), rounds: int = _ROUNDS) -> list[str]:
 
 
 def measure(ways: Sequence[Way], rounds: int) -> list[Result]:
-    """Start every kind of process in turns, after one round that warms the caches."""
+    """Start every kind of process in turns, after one round that warms the caches.
+
+    Args:
+        ways: The first is bare Python.
+        rounds: How many.
+    """
     elapsed: dict[str, list[float]] = {way.name: [] for way in ways}
+    beyond: dict[str, list[float]] = {way.name: [] for way in ways}
+    bare_s = 0.0
     for number in range(rounds + 1):
         for way in ways:
             if way.slow and number % _SLOW_EVERY:
@@ -100,15 +118,17 @@ def measure(ways: Sequence[Way], rounds: int) -> list[Result]:
             ended = time.perf_counter()
             if os.waitstatus_to_exitcode(status) not in way.statuses:
                 raise subprocess.CalledProcessError(status, way.command)
+            if way is ways[0]:
+                bare_s = ended - began
             if number:
                 elapsed[way.name].append(ended - began)
-    return [Result(way, tuple(elapsed[way.name])) for way in ways]
+                beyond[way.name].append(ended - began - bare_s)
+    return [Result(way, tuple(elapsed[way.name]), tuple(beyond[way.name])) for way in ways]
 
 
 def _promises(results: dict[str, Result]) -> list[tuple[str, bool]]:
-    bare = results["bare Python"].median_s
-    probe = results["the probe, all routes"].median_s - bare
-    theirs = results["py-cpuinfo's get_cpu_info"].median_s - bare
+    probe = results["the probe, all routes"].median_beyond_s
+    theirs = results["py-cpuinfo's get_cpu_info"].median_beyond_s
     promises = [
         (
             f"the probe takes {probe * 1e3:.1f} ms beyond bare Python,"
@@ -132,14 +152,13 @@ def _promises(results: dict[str, Result]) -> list[tuple[str, bool]]:
 
 
 def _print(results: Sequence[Result]) -> None:
-    bare = results[0].median_s
-    probe = results[1].median_s - bare
+    probe = results[1].median_beyond_s
     table = Table(title="From a cold start, each process whole", title_justify="left")
     table.add_column("way")
     for heading in ("median", "fastest", "beyond bare", "times the probe", "runs"):
         table.add_column(heading, justify="right")
     for result in results:
-        beyond = result.median_s - bare
+        beyond = result.median_beyond_s
         table.add_row(
             result.way.name,
             f"{result.median_s * 1e3:.1f} ms",
