@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from applianceforge.model.report import Report
-from applianceforge.preflight import answers, decisions
+from applianceforge.preflight import answer_file, answers, decisions
 from applianceforge.preflight.answers import Answers, Decision
 from applianceforge.preflight.scan_result import Scan
 from applianceforge.system.effects import Effects
@@ -25,7 +25,7 @@ def read(options: argparse.Namespace) -> Answers:
         SettingsError: It cannot be read, or has mistakes.
         AccessDeniedError: It may not be read.
     """
-    return answers.read(str(options.answers), date.today()) if options.answers else Answers()
+    return answer_file.read(str(options.answers), date.today()) if options.answers else Answers()
 
 
 def applied(

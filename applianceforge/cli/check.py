@@ -20,9 +20,9 @@ from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import UsageError
 from applianceforge.model.report import Finding, Report
 from applianceforge.model.version import VERSION
-from applianceforge.preflight import checks, gather, render, requirements
+from applianceforge.preflight import checks, gather, render
 from applianceforge.preflight.facts import Facts
-from applianceforge.preflight.requirements import Release
+from applianceforge.preflight.requirements import Release, for_target
 
 if TYPE_CHECKING:
     from applianceforge.preflight.answers import Decision
@@ -64,9 +64,11 @@ def check(options: argparse.Namespace, plan: Planner | None = None) -> int:
 
 
 def _release(options: argparse.Namespace) -> Release:
-    if options.release is not None:
-        return requirements.read(options.release)
-    return requirements.for_target(Architecture(options.target or Architecture.AMD64.value))
+    if options.release is None:
+        return for_target(Architecture(options.target or Architecture.AMD64.value))
+    from applianceforge.preflight import release_file
+
+    return release_file.read(options.release)
 
 
 def _facts(options: argparse.Namespace) -> Facts:

@@ -13,11 +13,11 @@ from applianceforge.cli.terminal import style
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.report import Finding, Report
 from applianceforge.model.version import VERSION
-from applianceforge.preflight import requirements, scan_findings, scan_report, scanner
+from applianceforge.preflight import release_file, scan_findings, scan_report, scanner
 from applianceforge.preflight.answers import DISPOSITIONS, Answers
 from applianceforge.preflight.checks_postgres import ClusterNeeds
 from applianceforge.preflight.checks_resources import DataSizes
-from applianceforge.preflight.requirements import Release
+from applianceforge.preflight.requirements import Release, for_target
 from applianceforge.preflight.scan_result import Scan, Statement
 
 _PROGRESS_EVERY = 2000
@@ -26,9 +26,9 @@ _PROGRESS_EVERY = 2000
 def scan(options: argparse.Namespace) -> int:
     """Scan directories, say what is in them, and return the exit status."""
     release = (
-        requirements.for_target(Architecture.AMD64)
+        for_target(Architecture.AMD64)
         if options.release is None
-        else requirements.read(options.release)
+        else release_file.read(options.release)
     )
     answered = answering.read(options)
     scans = scanned(options.directories, release, answered)

@@ -62,6 +62,8 @@ FEATURES = (
     Feature(4, "AVX512VL", "avx512vl", 7, "ebx", 31),
 )
 _XCR0_NEEDED = {3: 0x06, 4: 0xE6}
+# The kernel lists these only where it has enabled their registers.
+_ENABLED_BY_FLAG = {3: "avx", 4: "avx512f"}
 _HIGHEST_LEVEL = 4
 
 
@@ -87,11 +89,12 @@ def has(registers: Registers, feature: Feature) -> bool:
     return leaf is not None and bool(getattr(leaf, feature.register) >> feature.bit & 1)
 
 
-def level(registers: Registers) -> Level:
+def level(registers: Registers, procinfo: ProcInfo | None = None) -> Level:
     """Return the x86-64 level of a processor that has long mode.
 
-    Where the firmware limits CPUID's highest leaf, leaf 7 is hidden: the level is not known then,
-    as every processor of level 2 or higher has leaves above 7.
+    What the kernel has enabled is told by XCR0, or by /proc/cpuinfo where that was not read. Where
+    the firmware limits CPUID's highest leaf, leaf 7 is hidden: the level is not known then, as
+    every processor of level 2 or higher has leaves above 7.
     """
     head = registers.leaf(0)
     if head is None:
@@ -102,12 +105,20 @@ def level(registers: Registers) -> Level:
         missing = [f.name for f in FEATURES if f.level == number and not has(registers, f)]
         if missing:
             return Level(number - 1 or None, f"v{number} needs {', '.join(missing)}")
-        needed = _XCR0_NEEDED.get(number, 0)
-        if needed and registers.xcr0 is None:
+        enabled = _enabled(registers, procinfo, number)
+        if enabled is None:
             return Level(None, "what the kernel has enabled (XCR0) was not recorded")
-        if needed and registers.xcr0 is not None and registers.xcr0 & needed != needed:
+        if not enabled:
             return Level(number - 1, f"v{number} needs registers that the kernel has not enabled")
     return Level(_HIGHEST_LEVEL, "")
+
+
+def _enabled(registers: Registers, procinfo: ProcInfo | None, number: int) -> bool | None:
+    if number not in _XCR0_NEEDED:
+        return True
+    if registers.xcr0 is not None:
+        return registers.xcr0 & _XCR0_NEEDED[number] == _XCR0_NEEDED[number]
+    return None if procinfo is None else _ENABLED_BY_FLAG[number] in procinfo.flags
 
 
 def level_of_flags(procinfo: ProcInfo) -> Level:

@@ -105,7 +105,7 @@ def find(facts: Facts) -> Hypervisor | None:
     dmi = f"{facts.machine.maker} {facts.machine.product}"
     signatures = () if facts.registers is None else facts.registers.hypervisor_signatures
     for words, platform in _BY_DMI:
-        if words in dmi:
+        if words in dmi and not (platform is Platform.AMAZON and _bare_metal(facts)):
             return _named(platform, facts, emulator=platform is Platform.BOCHS)
     known = [_BY_SIGNATURE[s] for s in signatures if s in _BY_SIGNATURE]
     if known:
@@ -133,6 +133,13 @@ def _hypervisor_bit(facts: Facts) -> bool:
     if facts.registers is not None:
         return facts.registers.hypervisor_bit
     return facts.procinfo is not None and "hypervisor" in facts.procinfo.flags
+
+
+def _bare_metal(facts: Facts) -> bool:
+    """Return whether this is one of Amazon's machines without a hypervisor, such as m5.metal."""
+    return (
+        facts.registers is not None and not facts.registers.hypervisor_bit and not facts.machine.xen
+    )
 
 
 def _named(platform: Platform, facts: Facts, *, emulator: bool = False) -> Hypervisor:

@@ -139,9 +139,9 @@ def _evidence(facts: Facts) -> tuple[str, ...]:
     else:
         shows = "shows" if facts.registers.long_mode else "does not show"
         found.append(f"CPUID of {_who(facts.registers)} {shows} long mode")
-    if facts.procinfo is None:
+    if facts.procinfo is None and facts.registers is None:
         found.append("/proc/cpuinfo does not tell")
-    else:
+    elif facts.procinfo is not None:
         lists = "lists" if facts.procinfo.long_mode else "does not list"
         found.append(f"/proc/cpuinfo {lists} lm")
     return tuple(found)
@@ -177,7 +177,7 @@ def _always_64_bit(vendor: str, family: int, model: int) -> bool:
 
 def _level(facts: Facts) -> tuple[int | None, tuple[str, ...]]:
     if facts.registers is not None:
-        found = features.level(facts.registers)
+        found = features.level(facts.registers, facts.procinfo)
     elif facts.procinfo is not None:
         found = features.level_of_flags(facts.procinfo)
     else:

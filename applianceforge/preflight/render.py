@@ -23,15 +23,15 @@ _WEIGHT = {Severity.INHIBITOR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 EXIT_STATUSES = {
     0: "the update may go ahead.",
     10: "the update may go ahead, with warnings.",
-    20: "the hypervisor hides 64-bit mode; switch it on there.",
-    21: "the firmware hides 64-bit mode; switch it on there.",
+    20: "the hypervisor hides what the release needs; switch it on there.",
+    21: "the firmware hides what the release needs, or is of another kind.",
     22: "this machine cannot run the 64-bit release.",
     23: "too little space or memory; make room.",
     24: "something in the data stands in the way.",
     30: "not known: the check could not find out. This says nothing against the machine.",
 }
 
-# A hundred files of one kind say no more than twenty; the JSON document has them all.
+# A hundred lines of one kind say no more than twenty; the JSON document has all that were kept.
 _SHOWN_EVIDENCE = 20
 _LONGEST = 1000
 _NARROWEST = 40

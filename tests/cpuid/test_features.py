@@ -247,3 +247,15 @@ def test_this_machine_agrees_with_its_kernel() -> None:
     found = level(registers)
     if found.number is not None:
         assert found.number == level_of_flags(listed).number
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [({"avx", "avx512f"}, 4), ({"avx"}, 3), (set(), 2)], ids=str
+)
+def test_flags_tell_what_is_enabled_where_xcr0_was_not_read(flags: set[str], expected: int) -> None:
+    listed = ProcInfo("GenuineIntel", 6, 0x55, frozenset(flags), 48)
+    registers = SKYLAKE_X._replace(xcr0=None)
+    assert level(registers, listed).number == expected
+    assert level(registers).number is None
+    # What was read counts more than what is listed.
+    assert level(registers._replace(xcr0=0xE7), listed).number == 4

@@ -101,7 +101,6 @@ def test_leaves_between_are_no_signatures() -> None:
         ("innotek GmbH", "VirtualBox", Platform.VIRTUALBOX),
         ("Oracle Corporation", "VirtualBox", Platform.VIRTUALBOX),
         ("Parallels Software International Inc.", "Parallels Platform", Platform.PARALLELS),
-        ("Amazon EC2", "t3.micro", Platform.AMAZON),
         ("Google", "Google Compute Engine", Platform.GOOGLE),
         ("Xen", "HVM domU", Platform.XEN),
         ("Bochs", "Bochs", Platform.BOCHS),
@@ -118,6 +117,15 @@ def test_dmi_counts_before_the_leaf(
     assert environment(known) == (
         "emulated" if platform is Platform.BOCHS else f"vm:{platform.value}"
     )
+
+
+def test_amazon_has_machines_with_and_without_a_hypervisor() -> None:
+    machine = Machine("Amazon EC2", "m5.large")
+    for shown in ("KVMKVMKVM", "XenVMMXenVMM", "Microsoft Hv"):
+        assert found(facts(under(CONROE, shown), machine=machine)).platform is Platform.AMAZON
+    assert found(facts(CONROE, machine=machine._replace(xen="HVM"))).platform is Platform.AMAZON
+    metal = facts(CONROE, machine=Machine("Amazon EC2", "m5.metal"))
+    assert (find(metal), environment(metal)) == (None, "metal")
 
 
 @pytest.mark.parametrize(

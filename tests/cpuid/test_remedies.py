@@ -38,6 +38,8 @@ def on(platform: Platform | None, *, masked: bool) -> Facts:
     if platform in SIGNATURES:
         return Facts((Answer("memfd", under(registers, SIGNATURES[platform])),))
     machine = Machine() if platform is None else MACHINES[platform]
+    if platform is Platform.AMAZON:
+        registers = under(registers, "KVMKVMKVM")
     return Facts((Answer("memfd", registers),), None, machine)
 
 

@@ -28,8 +28,8 @@ def main(words: list[str]) -> None:
     injector = injector_of(words)
     migrate.surroundings = contextmanager(_observed(injector))
     settings = str(injector.place.settings)
-    sys.argv = ["applianceforge", "migrate", "run", "-c", settings, "--progress", "none"]
-    command_line.main()
+    words = ["migrate", "run", "-c", settings, "--progress", "none"]
+    sys.exit(command_line.main(words))
 
 
 def _observed(injector: Injector) -> Observed:

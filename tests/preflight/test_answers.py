@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from applianceforge.formats.foreign_words import Disposition
 from applianceforge.model.errors import AccessDeniedError, ForgeError, SettingsError
 from applianceforge.model.report import Finding, Report, Severity
-from applianceforge.preflight import answers
+from applianceforge.preflight import answer_file, answers
 from applianceforge.preflight.answers import Accept, Answers, DataAnswer, Decision, apply
 from applianceforge.preflight.scan_result import Scan, Statement
 from tests import snapshots
@@ -20,7 +20,7 @@ from tests.preflight import reports
 from tests.preflight.reports import CLOCK, DATA, MASKED_FINDING, MEMORY, SPACE, WHOLE
 
 TODAY = date(2026, 11, 22)
-LAST = TODAY + timedelta(days=answers.LONGEST_DAYS)
+LAST = TODAY + timedelta(days=answer_file.LONGEST_DAYS)
 DOCUMENT = Path(__file__).parents[2] / "docs" / "answers.md"
 GOOD = """\
 # a comment
@@ -50,7 +50,7 @@ expires = 2026-11-21
 
 def decode(text: str | bytes) -> Answers:
     content = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
-    return answers.decode(content, "box.answers", TODAY)
+    return answer_file.decode(content, "box.answers", TODAY)
 
 
 def refused(text: str | bytes) -> SettingsError:
@@ -204,7 +204,7 @@ def test_a_thousand_mistakes_are_not_all_told() -> None:
 def test_a_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "answers"
     path.write_text(GOOD, encoding="utf-8")
-    assert answers.read(str(path), TODAY) == decode(GOOD)._replace(name=str(path))
+    assert answer_file.read(str(path), TODAY) == decode(GOOD)._replace(name=str(path))
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         Path("a\0b"),
     ):
         with pytest.raises(SettingsError) as caught:
-            answers.read(str(path), TODAY)
+            answer_file.read(str(path), TODAY)
         assert str(path) in caught.value.message
 
 
@@ -228,7 +228,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
         os.seteuid(65534)
     try:
         with pytest.raises(AccessDeniedError, match="cannot read the answer file"):
-            answers.read(str(path), TODAY)
+            answer_file.read(str(path), TODAY)
     finally:
         os.seteuid(before)
 
@@ -412,7 +412,7 @@ def test_mutated_files() -> None:
 def test_the_document_s_example_is_good() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     example = text.split("```ini\n")[1].split("```")[0]
-    said = answers.decode(example.encode(), "answers.md", date(2026, 1, 1))
+    said = answer_file.decode(example.encode(), "answers.md", date(2026, 1, 1))
     assert said.accepts
     assert said.data
     for word in answers.DISPOSITIONS:

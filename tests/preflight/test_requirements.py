@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import SettingsError
-from applianceforge.preflight import requirements
+from applianceforge.preflight import release_file, requirements
 from applianceforge.preflight.answers import DISPOSITIONS
-from applianceforge.preflight.requirements import decode, for_target, read
+from applianceforge.preflight.release_file import decode, read
+from applianceforge.preflight.requirements import for_target
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "requirements.md"
 LEAST = {"schema": 1, "appliance": "x", "version": "2", "architecture": "amd64"}
@@ -56,17 +57,17 @@ def test_the_documented_example() -> None:
 
 def test_the_example_shows_every_key_and_the_table_names_them() -> None:
     document = example()
-    assert tuple(document) == requirements._KEYS
-    assert tuple(document["requires"]) == requirements._REQUIRES
+    assert tuple(document) == release_file._KEYS
+    assert tuple(document["requires"]) == release_file._REQUIRES
     text = DOCUMENT.read_text()
-    for key in requirements._REQUIRES:
+    for key in release_file._REQUIRES:
         assert f"| `requires.{key}` |" in text
-    for word in (*requirements.DISPOSITIONS, *requirements.IA32):
+    for word in (*release_file.DISPOSITIONS, *release_file.IA32):
         assert f"`{word}`" in text
 
 
 def test_the_words_are_those_of_an_answer_file() -> None:
-    assert tuple(DISPOSITIONS) == requirements.DISPOSITIONS
+    assert tuple(DISPOSITIONS) == release_file.DISPOSITIONS
 
 
 def test_the_least_that_a_file_says() -> None:
@@ -145,7 +146,7 @@ def test_all_problems_are_told_at_once() -> None:
         (b"[]", "is not a JSON object"),
         (b'{"schema": 1, "schema": 1}', "the key 'schema' is there twice"),
         (b'{"schema": 2, "anything": []}', "has schema 2; this program knows schemas up to 1"),
-        (b" " * (requirements.LARGEST_BYTES + 1), "is larger than 256 KiB"),
+        (b" " * (release_file.LARGEST_BYTES + 1), "is larger than 256 KiB"),
     ],
 )
 def test_what_is_no_file_of_a_release(data: bytes, message: str) -> None:
@@ -182,7 +183,7 @@ _JSON = st.recursive(
 
 
 @settings(deadline=None)
-@given(st.sampled_from(sorted(requirements._KEYS)), _JSON)
+@given(st.sampled_from(sorted(release_file._KEYS)), _JSON)
 def test_any_value_of_any_key_is_taken_or_refused(key: str, value: object) -> None:
     document = {**example(), key: value}
     try:
