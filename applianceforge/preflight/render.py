@@ -280,4 +280,13 @@ class _Page:
             for command in remedy.command.splitlines():
                 self.whole(f"{inner}$ {printable(command)}")
             if remedy.verify:
-                self.text(f"To see that it helped: {printable(remedy.verify)}", inner)
+                self._verify(printable(remedy.verify), inner)
+
+    def _verify(self, how: str, indent: str) -> None:
+        """Add how to see that it helped; a command may be in it, so it is never broken."""
+        said = f"{indent}To see that it helped: {how}"
+        if len(said) <= self._width:
+            self.whole(said)
+        else:
+            self.text("To see that it helped:", indent)
+            self.whole(f"{indent}  {how}")
