@@ -11,24 +11,29 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Tuple
+from typing import TYPE_CHECKING, Callable
 
 from applianceforge.cli.terminal import style
 from applianceforge.cpuid import probe, remedies
 from applianceforge.cpuid.verdict import Verdict, decide
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import UsageError
-from applianceforge.model.report import Finding, Report
+from applianceforge.model.report import Report
 from applianceforge.model.version import VERSION
 from applianceforge.preflight import checks, gather, render
+from applianceforge.preflight.checks import Planned
+from applianceforge.preflight.checks_resources import DataSizes
 from applianceforge.preflight.facts import Facts
 from applianceforge.preflight.requirements import Release, for_target
 
 if TYPE_CHECKING:
     from applianceforge.preflight.answers import Decision
 
-# Gives the findings of a planned migration; only the installed program can plan one.
-Planner = Callable[[Path], Tuple[Finding, ...]]
+# Looks at the migration that a settings file describes; only the installed program can.
+Planner = Callable[[Path], Planned]
+
+
+_NOTHING_PLANNED = Planned((), (), 0)
 
 
 def check(options: argparse.Namespace, plan: Planner | None = None) -> int:
@@ -48,11 +53,8 @@ def check(options: argparse.Namespace, plan: Planner | None = None) -> int:
         _dump(facts)
         return 0
     verdict = decide(facts.processor)
-    more = _more(options, verdict, plan)
-    if options.scan or options.answers:
-        report, accepted = _with_data(options, facts, verdict, release, more)
-    else:
-        report, accepted = checks.check(facts, verdict, release, more=more), ()
+    planned = plan(options.settings) if plan and options.settings else _NOTHING_PLANNED
+    report, accepted = _checked(options, facts, verdict, release, planned)
     if options.json:
         _say_json(verdict, report, release, accepted)
     elif options.leapp:
@@ -87,37 +89,35 @@ def _dump(facts: Facts) -> None:
     sys.stdout.write(dump.encode(facts))
 
 
-def _more(
-    options: argparse.Namespace, verdict: Verdict, plan: Planner | None
-) -> tuple[Finding, ...]:
-    more: tuple[Finding, ...] = ()
+def _checked(
+    options: argparse.Namespace, facts: Facts, verdict: Verdict, release: Release, planned: Planned
+) -> tuple[Report, tuple[Decision, ...]]:
+    """Check, with the data and the administrator's answers if the options name them."""
+    # The check tells of the processor itself.
+    more = tuple(found for found in planned.findings if found.key != remedies.KEY)
     if options.cross_check:
         from applianceforge.preflight.crosscheck import cross_check
 
         more += (cross_check(verdict),)
-    if plan is not None and options.settings is not None:
-        more += tuple(found for found in plan(options.settings) if found.key != remedies.KEY)
-    return more
-
-
-def _with_data(
-    options: argparse.Namespace,
-    facts: Facts,
-    verdict: Verdict,
-    release: Release,
-    more: tuple[Finding, ...],
-) -> tuple[Report, tuple[Decision, ...]]:
-    """Check with what a scan of the data finds, and with the administrator's answers."""
+    sizes = DataSizes(peak_bytes=planned.peak_bytes) if planned.peak_bytes else None
+    clusters = planned.clusters
+    if not (options.scan or options.answers):
+        report = checks.check(facts, verdict, release, sizes=sizes, clusters=clusters, more=more)
+        return report, ()
     from applianceforge.cli import answering, scan
 
     answered = answering.read(options)
     scans = scan.scanned(options.scan, release, answered)
+    if scans:
+        sizes = scan.sizes(scans)._replace(peak_bytes=planned.peak_bytes or None)
+    asked = {cluster.name for cluster in clusters}
+    clusters += tuple(one for one in scan.clusters(scans) if one.name not in asked)
     report = checks.check(
         facts,
         verdict,
         release,
-        sizes=scan.sizes(scans) if scans else None,
-        clusters=scan.clusters(scans),
+        sizes=sizes,
+        clusters=clusters,
         more=(*more, *scan.found(scans)),
     )
     return answering.applied(report, answered, scans, options)

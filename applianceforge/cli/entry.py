@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from applianceforge.cli import standalone
-from applianceforge.model.report import Finding
+
+if TYPE_CHECKING:
+    from applianceforge.preflight.checks import Planned
 
 
 def main() -> None:
@@ -24,7 +27,7 @@ def main() -> None:
     sys.exit(others.main(arguments))
 
 
-def _planned(settings: Path) -> tuple[Finding, ...]:
+def _planned(settings: Path) -> Planned:
     from applianceforge.cli import migrate
 
-    return migrate.findings(settings)
+    return migrate.planned(settings)

@@ -9,7 +9,7 @@ import click
 from applianceforge.cli import standalone
 from applianceforge.cli.cluster import cluster
 from applianceforge.cli.ending import guarded
-from applianceforge.cli.migrate import findings, migrate
+from applianceforge.cli.migrate import migrate, planned
 from applianceforge.cli.rrd import rrd
 from applianceforge.model.version import PROGRAM, VERSION
 
@@ -63,7 +63,7 @@ def _handed_over(name: str, summary: str) -> click.Command:
     )
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: tuple[str, ...]) -> int:
-        return standalone.main([name, *arguments], findings)
+        return standalone.main([name, *arguments], planned)
 
     return command
 

@@ -30,9 +30,10 @@ from applianceforge.migrate.tree import ProgramTree
 from applianceforge.migrate.verifying import verify
 from applianceforge.migrate.workspace import Workspace
 from applianceforge.model.errors import ForgeError, SettingsError, exit_status_of
-from applianceforge.model.report import Finding, Report, Severity
+from applianceforge.model.report import Report, Severity
 from applianceforge.model.version import PROGRAM, VERSION
 from applianceforge.preflight import document
+from applianceforge.preflight.checks import Planned
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
 
@@ -171,13 +172,14 @@ def plan_command(config: Path, as_json: bool) -> int:
     return plan.report.exit_status
 
 
-def findings(config: Path) -> tuple[Finding, ...]:
-    """Return what the checks of a migration find that a settings file describes.
+def planned(config: Path) -> Planned:
+    """Return what a look at the migration gives that a settings file describes.
 
     Starts the old server for a moment to ask it; changes nothing.
     """
     with surroundings(config, "none") as around:
-        return show(around).report.findings
+        plan = show(around)
+    return Planned(plan.report.findings, plan.needs, plan.peak_bytes)
 
 
 def _plan_document(plan: Plan) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from applianceforge.migrate.tree import ProgramTree
 from applianceforge.migrate.workspace import Workspace, staging
 from applianceforge.model.errors import DiskFullError, InhibitedError, SettingsError
 from applianceforge.model.report import Finding, Remedy, Report, Severity
+from applianceforge.preflight.checks_postgres import ClusterNeeds
 from applianceforge.system import files
 
 RESOURCES_STATUS = 23
@@ -66,6 +67,21 @@ class Source:
         )
 
     @property
+    def needs(self) -> tuple[ClusterNeeds, ...]:
+        """Return what the clusters need of a release, for the check before an update."""
+        if self.cluster is None:
+            return ()
+        facts = self.cluster.facts
+        return (
+            ClusterNeeds(
+                str(self.cluster.setup.data),
+                facts.major,
+                tuple(sorted({name for one in facts.databases for name, _ in one.extensions})),
+                tuple(sorted({name for one in facts.databases for name in one.locales})),
+            ),
+        )
+
+    @property
     def rrd_bytes(self) -> int:
         """Return the size of all RRDs."""
         return self.rrds.size_bytes if self.rrds else 0
@@ -86,6 +102,7 @@ class Plan:
         peak_bytes: The most space that it will take at any moment.
         identity: Changes when the plan, the settings or the source are others.
         source: The source in figures, as far as they are known before.
+        needs: What the source's clusters need of a release.
     """
 
     operation: str
@@ -94,6 +111,7 @@ class Plan:
     peak_bytes: int
     identity: str
     source: SideOutcome
+    needs: tuple[ClusterNeeds, ...] = ()
 
     @property
     def steps(self) -> tuple[Step, ...]:

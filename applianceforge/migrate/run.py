@@ -66,4 +66,5 @@ def plan_run(around: Surroundings, work: Workspace) -> Plan:
         peak_bytes=peak,
         identity=identity("run", around, subjects, source),
         source=source_side(source),
+        needs=source.needs,
     )

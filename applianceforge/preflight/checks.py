@@ -7,7 +7,7 @@ with a status of its own, as nothing may be downloaded that may not run.
 
 from __future__ import annotations
 
-from typing import Iterable
+from typing import Iterable, NamedTuple
 
 from applianceforge.cpuid.verdict import Verdict
 from applianceforge.model.report import Finding, Report, Severity
@@ -23,6 +23,21 @@ from applianceforge.preflight.checks_postgres import ClusterNeeds
 from applianceforge.preflight.checks_resources import DataSizes
 from applianceforge.preflight.facts import Facts
 from applianceforge.preflight.requirements import Release
+
+
+class Planned(NamedTuple):
+    """What looking at a migration that could be run gave, for the check before an update.
+
+    Attributes:
+        findings: Of the migration's own checks.
+        clusters: What the clusters need, now that they were asked.
+        peak_bytes: The most space that it will take at any moment.
+    """
+
+    findings: tuple[Finding, ...]
+    clusters: tuple[ClusterNeeds, ...]
+    peak_bytes: int
+
 
 _WEIGHT = {Severity.INHIBITOR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 _LEAST_MENDABLE_FIRST = (22, 21, 20, 24, 23, 30)

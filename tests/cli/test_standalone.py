@@ -14,11 +14,12 @@ import pytest
 from referencing import Registry, Resource
 
 import applianceforge.preflight
-from applianceforge.cli import standalone
+from applianceforge.cli import answering, standalone
 from applianceforge.cpuid import probe
 from applianceforge.cpuid.facts import Answer, Facts, Machine
 from applianceforge.cpuid.registers import Registers
 from applianceforge.model.report import Finding, Severity
+from applianceforge.preflight.checks import Planned
 from tests.cpuid.table import BY_NAME, hidden, under
 
 SCHEMAS = {
@@ -199,7 +200,7 @@ def test_check_takes_the_findings_of_a_scan(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_an_answer_is_applied_and_logged(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     until = date.today() + timedelta(days=30)
     answers = tmp_path / "answers.ini"
@@ -209,6 +210,7 @@ def test_an_answer_is_applied_and_logged(
     )
     directory = FOREIGN / "i386"
     _, before, _ = run(capsys, "scan", directory, "--json")
+    monkeypatch.setattr(answering, "_LOG_OF_APPLIANCE", tmp_path / "no appliance" / "log")
     _, after, _ = run(capsys, "scan", directory, "--json", "--answers", answers)
     document = json.loads(after)
     valid(document, "scan.schema.json")
@@ -269,14 +271,27 @@ def test_a_planned_migration_adds_its_findings(capsys: pytest.CaptureFixture[str
     found = Finding("postgresql.extension", Severity.INHIBITOR, "Title", "Summary", exit_status=24)
     asked: list[Path] = []
 
-    def plan(settings: Path) -> tuple[Finding, ...]:
+    def plan(settings: Path) -> Planned:
         asked.append(settings)
-        return (found,)
+        return Planned((found,), (), 0)
 
     status = standalone.main(["check", "--json", "--settings", "box.toml"], plan)
     document = json.loads(capsys.readouterr().out)
     assert (status, asked) == (24, [Path("box.toml")])
     assert "postgresql.extension" in [one["key"] for one in document["findings"]]
+
+
+def test_the_predicted_peak_of_a_migration_counts(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = ["check", "--json", "--settings", "box.toml", "--data", str(tmp_path)]
+    statuses = []
+    for peak_bytes in (1, 1 << 60):
+        planned = Planned((), (), peak_bytes)
+        statuses.append(standalone.main(options, {Path("box.toml"): planned}.__getitem__))
+        said = capsys.readouterr().out
+        assert ("resources.data-space" in said) == (peak_bytes > 1)
+    assert statuses[1] == 23
 
 
 def test_error_explains(capsys: pytest.CaptureFixture[str]) -> None:

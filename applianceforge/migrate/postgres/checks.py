@@ -152,8 +152,7 @@ def _check_database(facts: DatabaseFacts) -> Iterable[Finding]:
 def _check_fits(facts: DatabaseFacts, target: TargetFacts) -> Iterable[Finding]:
     """Return what the target lacks for a database."""
     yield from _check_extensions(facts.name, [name for name, _ in facts.extensions], target)
-    wanted = {facts.collate, facts.ctype} if facts.provider == "c" else set()
-    yield from _check_locales(facts.name, wanted | set(facts.collations), target)
+    yield from _check_locales(facts.name, facts.locales, target)
 
 
 def _check_extensions(

@@ -62,6 +62,12 @@ class DatabaseFacts:
     extensions: tuple[tuple[str, str], ...] = ()
     collations: tuple[str, ...] = ()
 
+    @property
+    def locales(self) -> frozenset[str]:
+        """Return the C library's locales that the database needs."""
+        own = {self.collate, self.ctype} if self.provider == "c" else set()
+        return frozenset(own | set(self.collations))
+
 
 @dataclass(frozen=True)
 class ClusterFacts:
