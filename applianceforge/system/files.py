@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -183,33 +184,11 @@ def remove_tree(path: Path, effects: Effects) -> None:
         if path.is_symlink() or path.is_file():
             path.unlink()
         elif path.exists():
-            _empty(path)
-            path.rmdir()
+            shutil.rmtree(path)
         else:
             return
         sync_directory(path.parent)
     effects.happened(EffectKind.WRITE, f"removal of {path}")
-
-
-def _empty(path: Path) -> None:
-    """Remove all that is in a directory, from the leaves up.
-
-    Each name is removed through a descriptor of the directory that was listed, so that nobody can
-    lead us elsewhere by putting a link in its place. (shutil does the same, but importing it costs
-    the check, which also lives here, some milliseconds.)
-    """
-    for _, directories, names, handle in os.fwalk(path, topdown=False, onerror=_raise):
-        for name in names:
-            os.unlink(name, dir_fd=handle)
-        for name in directories:
-            try:
-                os.rmdir(name, dir_fd=handle)
-            except NotADirectoryError:  # a link to a directory
-                os.unlink(name, dir_fd=handle)
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def prune_empty(path: Path, effects: Effects) -> None:
