@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from applianceforge.formats.foreign_words import Disposition
 from applianceforge.model.errors import AccessDeniedError, ForgeError, SettingsError
 from applianceforge.model.report import Finding, Report, Severity
-from applianceforge.preflight import answer_file, answers
+from applianceforge.preflight import answer_file, answers, render
 from applianceforge.preflight.answers import Accept, Answers, DataAnswer, Decision, apply
 from applianceforge.preflight.scan_result import Scan, Statement
 from tests import snapshots
@@ -310,6 +310,20 @@ def test_answers_that_fit_nothing_are_told_with_the_nearest() -> None:
     assert (told.key, told.severity) == ("answers.unused", Severity.INFO)
     assert told.evidence == ("[accept data.unknwon]; did you mean data.unknown?",)
     assert decisions == ()
+
+
+def test_texts() -> None:
+    said = Answers(
+        (
+            Accept(DATA.key, "r", TODAY - timedelta(1)),
+            Accept("data.unknwon", "r", TODAY),
+            Accept(MEMORY.key, "the box ran for a month", TODAY, "Erika"),
+        ),
+        name="box.answers",
+    )
+    report, _ = apply(said, Report((DATA, MEMORY)), TODAY)
+    page = render.opened((), report, render.Style(verbose=True))
+    snapshots.same("answers/applied", "\n".join(page) + "\n")
 
 
 def test_the_processor_is_not_accepted_by_any_way() -> None:

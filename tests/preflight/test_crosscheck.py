@@ -1,6 +1,7 @@
 """The second opinion, and why it is only that."""
 
 import sys
+from types import SimpleNamespace
 
 import cpuinfo
 import pytest
@@ -9,8 +10,10 @@ from cpuinfo.cpuinfo import CPUID
 from applianceforge.cpuid import probe
 from applianceforge.cpuid.registers import Leaf, Registers
 from applianceforge.cpuid.verdict import Verdict
-from applianceforge.model.report import Severity
+from applianceforge.model.report import Report, Severity
+from applianceforge.preflight import render
 from applianceforge.preflight.crosscheck import KEY, cross_check
+from tests import snapshots
 from tests.cpuid.table import ROWS, Row
 
 # The last instruction but one: mov eax, ebx and so on.
@@ -46,6 +49,22 @@ def test_py_cpuinfo_looks_for_long_mode_in_the_wrong_register() -> None:
     missed = [row.name for row in ROWS if row.long_mode and not theirs(row)]
     assert len(missed) > 20
     assert not [row.name for row in ROWS if not row.long_mode and theirs(row)]
+
+
+@pytest.mark.parametrize(
+    ("name", "long_mode", "flags"),
+    [("agrees", True, ("lm",)), ("differs", True, ("sse2",)), ("missing", True, None)],
+)
+def test_texts(
+    name: str, long_mode: bool, flags: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a person reads, for an answer of theirs that was made up."""
+    answer = {"cpuinfo_version_string": "9.0.0", "brand_raw": "A processor", "flags": flags}
+    module = None if flags is None else SimpleNamespace(get_cpu_info=lambda: answer)
+    monkeypatch.setitem(sys.modules, "cpuinfo", module)
+    found = cross_check(probe.long_mode()._replace(long_mode=long_mode))
+    page = render.opened((), Report((found,)), render.Style(verbose=True))
+    snapshots.same(f"checks/cross-check-{name}", "\n".join(page) + "\n")
 
 
 def test_it_agrees_about_this_machine() -> None:
