@@ -17,7 +17,7 @@ from applianceforge.cli.terminal import style
 from applianceforge.cpuid import probe, remedies
 from applianceforge.cpuid.verdict import Verdict, decide
 from applianceforge.model.architecture import Architecture
-from applianceforge.model.errors import UsageError
+from applianceforge.model.errors import SettingsError, UsageError
 from applianceforge.model.report import Report
 from applianceforge.model.version import VERSION
 from applianceforge.preflight import checks, gather, render
@@ -42,10 +42,11 @@ def check(options: argparse.Namespace, plan: Planner | None = None) -> int:
     Args:
         plan: Looks at a migration that a settings file describes; None where there is none.
     """
-    if options.from_dump and (options.cross_check or options.scan):
-        raise UsageError(
-            "--from-dump decides about another machine, --scan and --cross-check about this one",
-            hint="run them on the machine itself",
+    _refuse_two_machines(options)
+    if options.data is not None and not options.data.is_dir():
+        raise SettingsError(
+            f"--data {options.data} is no directory",
+            hint="name one on the file system that takes the migrated data",
         )
     release = _release(options)
     facts = _facts(options)
@@ -60,9 +61,26 @@ def check(options: argparse.Namespace, plan: Planner | None = None) -> int:
     elif options.leapp:
         _say_leapp(facts, report)
     else:
-        lines = render.lines(verdict, report, style(verbose=options.verbose))
+        lines = render.lines(
+            verdict, report, style(verbose=options.verbose), long_mode=release.long_mode
+        )
         print("\n".join(lines))
     return report.exit_status
+
+
+def _refuse_two_machines(options: argparse.Namespace) -> None:
+    here = {
+        "--scan": options.scan,
+        "--cross-check": options.cross_check,
+        "--data": options.data,
+        "--settings": getattr(options, "settings", None),
+    }
+    given = [name for name, value in here.items() if value]
+    if options.from_dump is not None and given:
+        raise UsageError(
+            f"--from-dump decides about another machine, {', '.join(given)} about this one",
+            hint="run it on the machine itself, or leave one of them out",
+        )
 
 
 def _release(options: argparse.Namespace) -> Release:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
 
-from applianceforge.model.errors import ForgeError, exit_status_of
+from applianceforge.model.errors import DiskFullError, ForgeError, exit_status_of
 from applianceforge.model.version import PROGRAM
 
 INTERRUPTED = 130
 TERMINATED = 143
 _MOST_EVIDENCE = 20
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _RED, _BOLD, _PLAIN = "\033[31m", "\033[1m", "\033[0m"
 
 
@@ -32,6 +34,7 @@ def guarded(run: Callable[[], int], *, stopped: str) -> int:
         stopped: What to say when it was interrupted.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    _open_closed_streams()
     try:
         status = run()
         sys.stdout.flush()
@@ -41,11 +44,35 @@ def guarded(run: Callable[[], int], *, stopped: str) -> int:
         return exit_status_of(error)
     except BrokenPipeError:
         # Whoever read our output has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
+    except OSError as error:
+        if error.errno not in _DISK_FULL or error.filename is not None:
+            raise
+        # Nothing but the output is written without naming a file.
+        _discard_output()
+        tell(
+            DiskFullError(
+                f"the output cannot be written: {error.strerror}",
+                hint="make room where it goes, or send it elsewhere",
+            )
+        )
+        return DiskFullError.exit_status
     except KeyboardInterrupt as error:
         print(f"{PROGRAM}: {stopped}", file=sys.stderr)
         return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+
+
+def _open_closed_streams() -> None:
+    """Let what nobody can see go nowhere, rather than into the next file that is opened."""
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def coloured() -> bool:

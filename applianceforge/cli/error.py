@@ -20,7 +20,7 @@ def error(options: argparse.Namespace) -> int:
         UnexplainedError: Nothing is known about it.
     """
     line = " ".join(options.line)
-    if not options.line:
+    if not options.line or options.line == ["-"]:
         line = sys.stdin.buffer.read(_MOST_BYTES).decode("utf-8", "replace")
     if not line.strip():
         raise UsageError("there is no line to explain", hint='give it in quotes: error "LINE"')

@@ -74,7 +74,7 @@ def read_settings(path: Path) -> Settings:
     if not path.exists():
         raise SettingsError(
             f"there is no settings file {path}",
-            hint="name one with -c; `applianceforge migrate settings` prints an example",
+            hint="name the right one; `applianceforge migrate settings` prints an example",
         )
     with files.named_errors(path, "read the settings"):
         return decode(path.read_text(errors="replace"), str(path))

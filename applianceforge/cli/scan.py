@@ -18,7 +18,7 @@ from applianceforge.preflight.answers import DISPOSITIONS, Answers
 from applianceforge.preflight.checks_postgres import ClusterNeeds
 from applianceforge.preflight.checks_resources import DataSizes
 from applianceforge.preflight.requirements import Release, for_target
-from applianceforge.preflight.scan_result import Scan, Statement
+from applianceforge.preflight.scan_result import Scan, Statement, shown
 
 _PROGRESS_EVERY = 2000
 
@@ -58,8 +58,18 @@ def scanned(directories: Sequence[Path], release: Release, answered: Answers) ->
 
 
 def found(scans: Sequence[Scan]) -> tuple[Finding, ...]:
-    """Return the findings of all scans."""
-    return tuple(finding for scan in scans for finding in scan_findings.findings(scan))
+    """Return the findings of all scans, one of each key; its evidence names each directory."""
+    merged: dict[str, Finding] = {}
+    for scan in scans:
+        for finding in scan_findings.findings(scan):
+            evidence = (f"below {shown(scan.directory)}:", *finding.evidence)
+            before = merged.get(finding.key)
+            merged[finding.key] = (
+                finding._replace(evidence=evidence)
+                if before is None
+                else before._replace(evidence=(*before.evidence, *evidence))
+            )
+    return tuple(merged.values())
 
 
 def sizes(scans: Sequence[Scan]) -> DataSizes:

@@ -8,6 +8,7 @@ to boxes that have nothing of ours.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str], plan: Planner | None = None) -> int:
         plan: Looks at a migration that a settings file describes; None where there is none.
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     return guarded(lambda: _run(arguments, plan), stopped="stopped; nothing was changed")
 
@@ -81,11 +82,13 @@ def _command(
 
 
 _CHECK_END = """\
-Changes nothing, needs no privileges, and opens no connection. As root it sees more.
+Changes nothing (but see --settings and --answers), needs no privileges, and opens no connection.
+As root it sees more.
 
 exit status: 0 may go, 10 may go with warnings, 20 the hypervisor hides 64-bit mode, 21 the
 firmware hides it, 22 this machine cannot, 23 too little memory or space, 24 something in the data
-stands in the way, 30 not known, 2 wrong usage. Of several the least mendable counts.
+stands in the way, 30 not known, 2 wrong usage. Of several the least mendable counts. 40 and above:
+a file or path that was given is wrong, or may not be read.
 
 on a box without Python: sh check.sh > facts.txt, and elsewhere: check --from-dump facts.txt"""
 _SCAN_END = "exit status: 0 all is portable or ours to convert, 10 warnings, 24 something is not."
@@ -124,7 +127,7 @@ def _add_check(parser: argparse.ArgumentParser, installed: bool) -> None:
         metavar="DIR",
         action="append",
         default=[],
-        type=Path,
+        type=_directory,
         help="look for data in DIR that 64-bit programs cannot read; may be repeated",
     )
     parser.add_argument(
@@ -138,8 +141,8 @@ def _add_check(parser: argparse.ArgumentParser, installed: bool) -> None:
             "--settings",
             metavar="FILE",
             type=Path,
-            help="also check the migration that FILE describes (starts the old server for a"
-            " moment to ask it)",
+            help="also check the migration that FILE describes, as `migrate plan` does: makes its"
+            " work directory, and starts the old server for a moment to ask it",
         )
     _add_answers(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="tell all there is to tell")
@@ -159,7 +162,7 @@ def _add_answers(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_scan(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directories", metavar="DIR", nargs="+", type=Path)
+    parser.add_argument("directories", metavar="DIR", nargs="+", type=_directory)
     parser.add_argument(
         "--for", dest="release", metavar="RELEASE.json", type=Path, help="what the release says"
     )
@@ -168,7 +171,17 @@ def _add_scan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="tell all there is to tell")
 
 
+def _directory(name: str) -> Path:
+    # An unset variable in a script is not the current directory.
+    if not name:
+        raise argparse.ArgumentTypeError("the name of the directory is empty")
+    return Path(name)
+
+
 def _add_error(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "line", metavar="LINE", nargs="*", help="the line; without one, standard input is read"
+        "line",
+        metavar="LINE",
+        nargs="*",
+        help="the line; without one, or as -, standard input is read",
     )

@@ -73,10 +73,12 @@ class Level(NamedTuple):
     Attributes:
         number: 1 to 4, or None if it is not known.
         why: What the next level lacks, or why it is not known; one fact.
+        at_least: What is known of it even so; the level itself where that is known.
     """
 
     number: int | None
     why: str
+    at_least: int = 0
 
 
 def has(registers: Registers, feature: Feature) -> bool:
@@ -101,16 +103,22 @@ def level(registers: Registers, procinfo: ProcInfo | None = None) -> Level:
         return Level(None, "CPUID gave no answer")
     for number in range(1, _HIGHEST_LEVEL + 1):
         if number == 3 and head.eax < 7:
-            return Level(None, "the firmware limits CPUID to leaves below 7, which hides the rest")
+            why = "the firmware limits CPUID to leaves below 7, which hides the rest"
+            return Level(None, why, number - 1)
         missing = [f.name for f in FEATURES if f.level == number and not has(registers, f)]
         if missing:
-            return Level(number - 1 or None, f"v{number} needs {', '.join(missing)}")
+            return _below(number, f"v{number} needs {', '.join(missing)}")
         enabled = _enabled(registers, procinfo, number)
         if enabled is None:
-            return Level(None, "what the kernel has enabled (XCR0) was not recorded")
+            why = "what the kernel has enabled (XCR0) was not recorded"
+            return Level(None, why, number - 1)
         if not enabled:
-            return Level(number - 1, f"v{number} needs registers that the kernel has not enabled")
-    return Level(_HIGHEST_LEVEL, "")
+            return _below(number, f"v{number} needs registers that the kernel has not enabled")
+    return Level(_HIGHEST_LEVEL, "", _HIGHEST_LEVEL)
+
+
+def _below(number: int, why: str) -> Level:
+    return Level(number - 1 or None, why, number - 1)
 
 
 def _enabled(registers: Registers, procinfo: ProcInfo | None, number: int) -> bool | None:
@@ -130,5 +138,5 @@ def level_of_flags(procinfo: ProcInfo) -> Level:
             if f.level == number and f.flag and f.flag not in procinfo.flags
         ]
         if missing:
-            return Level(number - 1 or None, f"v{number} needs {', '.join(missing)}")
-    return Level(_HIGHEST_LEVEL, "")
+            return _below(number, f"v{number} needs {', '.join(missing)}")
+    return Level(_HIGHEST_LEVEL, "", _HIGHEST_LEVEL)

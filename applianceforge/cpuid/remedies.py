@@ -13,7 +13,7 @@ from applianceforge.model.report import Finding, Remedy, Severity
 
 KEY = "processor.long-mode"
 _IN_THE_GUEST = "start the machine again, then: grep -wo -m1 lm /proc/cpuinfo   (must print lm)"
-_CHECK = "applianceforge check   (must say capable)"
+_CHECK = "applianceforge check   (must say: can run 64-bit programs)"
 
 _QEMU = (
     Remedy(

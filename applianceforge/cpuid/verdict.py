@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from applianceforge.cpuid import features, hypervisors
 from applianceforge.cpuid.facts import Answer, Facts
+from applianceforge.cpuid.features import Level
 from applianceforge.cpuid.hypervisors import Hypervisor, Platform
 from applianceforge.cpuid.procinfo import ProcInfo
 from applianceforge.cpuid.registers import EXTENDED, Registers
@@ -67,6 +68,7 @@ class Verdict(NamedTuple):
         evidence: One fact a line.
         contradictions: What the routes to CPUID disagree about, one a line.
         platform: Whose remedies apply; None without a hypervisor.
+        level_at_least: What is known of the level even where it is not known.
     """
 
     capability: Capability
@@ -77,6 +79,7 @@ class Verdict(NamedTuple):
     evidence: tuple[str, ...]
     contradictions: tuple[str, ...] = ()
     platform: Platform | None = None
+    level_at_least: int = 0
 
 
 def decide(facts: Facts) -> Verdict:
@@ -84,19 +87,17 @@ def decide(facts: Facts) -> Verdict:
     hypervisor = hypervisors.find(facts)
     contradictions = _contradictions(facts)
     capability, long_mode, masks = _capability(facts, hypervisor)
-    level_evidence: tuple[str, ...] = ()
-    number = None
-    if long_mode:
-        number, level_evidence = _level(facts)
+    level = _level(facts) if long_mode else Level(None, "")
     return Verdict(
         capability,
         long_mode,
         hypervisors.environment(facts),
         hypervisor.name if hypervisor else None,
-        number,
-        (*_evidence(facts), *masks, *level_evidence),
+        level.number,
+        (*_evidence(facts), *masks, *_level_evidence(level)),
         contradictions,
         hypervisor.platform if hypervisor else None,
+        level.at_least,
     )
 
 
@@ -175,15 +176,22 @@ def _always_64_bit(vendor: str, family: int, model: int) -> bool:
     return vendor == "CentaurHauls" and ((family == 6 and model >= 0xF) or family == 7)
 
 
-def _level(facts: Facts) -> tuple[int | None, tuple[str, ...]]:
+def _level(facts: Facts) -> Level:
     if facts.registers is not None:
-        found = features.level(facts.registers, facts.procinfo)
-    elif facts.procinfo is not None:
-        found = features.level_of_flags(facts.procinfo)
+        return features.level(facts.registers, facts.procinfo)
+    if facts.procinfo is not None:
+        return features.level_of_flags(facts.procinfo)
+    return Level(None, "")
+
+
+def _level_evidence(level: Level) -> tuple[str, ...]:
+    if level.number is not None:
+        name = f"x86-64-v{level.number}"
+    elif level.at_least:
+        name = f"at least x86-64-v{level.at_least}"
     else:
-        return None, ()
-    name = "the x86-64 level is not known" if found.number is None else f"x86-64-v{found.number}"
-    return found.number, (f"{name}: {found.why}" if found.why else name,)
+        name = "the x86-64 level is not known"
+    return (f"{name}: {level.why}",) if level.why else (name,) * bool(level.at_least)
 
 
 def _contradictions(facts: Facts) -> tuple[str, ...]:

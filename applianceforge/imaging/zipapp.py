@@ -30,7 +30,11 @@ _MAIN = f'''"""Check whether this machine can go 64-bit."""
 import sys
 
 if sys.version_info < (3, 7):
-    sys.exit("this needs Python 3.7 or later; use check.sh here, and read what it prints elsewhere")
+    sys.stderr.write(
+        "this needs Python 3.7 or later; run check.sh here, and give what it prints to"
+        " check --from-dump elsewhere\\n"
+    )
+    sys.exit(41)
 
 from {ENTRY} import main
 

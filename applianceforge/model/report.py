@@ -43,6 +43,25 @@ class Finding(NamedTuple):
 _LEAST_MENDABLE_FIRST = (22, 21, 20, 24, 23, 30)
 
 
+_WEIGHTS = {Severity.INHIBITOR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+def hardest_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings in the order in which they are told.
+
+    Inhibitors before warnings before information; of inhibitors the least mendable first. What
+    weighs the same keeps its order.
+    """
+    return tuple(sorted(findings, key=_weight))
+
+
+def _weight(finding: Finding) -> tuple[int, int]:
+    hardness = len(_LEAST_MENDABLE_FIRST)
+    if finding.severity is Severity.INHIBITOR and finding.exit_status in _LEAST_MENDABLE_FIRST:
+        hardness = _LEAST_MENDABLE_FIRST.index(finding.exit_status)
+    return _WEIGHTS[finding.severity], hardness
+
+
 class Report:
     """All findings of a check, in the order in which they were found."""
 

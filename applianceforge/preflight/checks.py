@@ -1,7 +1,8 @@
 """Decide from the facts what stands in the way of a release. Pure: values in, a report out.
 
-What is not known is never held against a machine: a check without its fact finds nothing, and
-`check.unseen` says what was not looked at. The processor alone is different: unknown inhibits there
+What is not known is never held against a machine: a check without its fact finds nothing,
+`check.not-judged` says which requirement nobody could compare, and `check.unseen` what was not
+looked at. The processor alone is different: unknown inhibits there
 with a status of its own, as nothing may be downloaded that may not run.
 """
 
@@ -10,11 +11,12 @@ from __future__ import annotations
 from typing import Iterable, NamedTuple
 
 from applianceforge.cpuid.verdict import Verdict
-from applianceforge.model.report import Finding, Report, Severity
+from applianceforge.model.report import Finding, Report, hardest_first
 from applianceforge.preflight import (
     checks_around,
     checks_boot,
     checks_files,
+    checks_judged,
     checks_postgres,
     checks_processor,
     checks_resources,
@@ -37,10 +39,6 @@ class Planned(NamedTuple):
     findings: tuple[Finding, ...]
     clusters: tuple[ClusterNeeds, ...]
     peak_bytes: int
-
-
-_WEIGHT = {Severity.INHIBITOR: 0, Severity.WARNING: 1, Severity.INFO: 2}
-_LEAST_MENDABLE_FIRST = (22, 21, 20, 24, 23, 30)
 
 
 def check(
@@ -76,14 +74,7 @@ def check(
         *more,
         *checks_around.check_clock(facts, release),
         *checks_around.check_partners(facts),
+        *checks_judged.check_judged(facts, release, clusters),
         *checks_around.check_unseen(facts),
     ]
-    return Report(sorted(found, key=_place))
-
-
-def _place(finding: Finding) -> tuple[int, int]:
-    status = finding.exit_status
-    last = len(_LEAST_MENDABLE_FIRST)
-    if finding.severity is not Severity.INHIBITOR or status not in _LEAST_MENDABLE_FIRST:
-        return _WEIGHT[finding.severity], last
-    return _WEIGHT[finding.severity], _LEAST_MENDABLE_FIRST.index(status)
+    return Report(hardest_first(found))

@@ -114,7 +114,7 @@ def _level(verdict: Verdict, release: Release) -> Iterator[Finding]:
     masked by it; on metal nothing can be switched on.
     """
     wanted = release.x86_64_level
-    if wanted <= 1 or (verdict.level is not None and verdict.level >= wanted):
+    if wanted <= 1 or max(verdict.level or 0, verdict.level_at_least) >= wanted:
         return
     if verdict.level is None:
         yield Finding(
@@ -125,6 +125,11 @@ def _level(verdict: Verdict, release: Release) -> Iterator[Finding]:
             " could not be found out, which says nothing against it.",
             evidence=verdict.evidence,
             remedies=(
+                Remedy(
+                    "If this was decided from another tool's dump: those do not record what the"
+                    " kernel has enabled. Let the machine itself say it",
+                    command="applianceforge check --dump > facts.txt",
+                ),
                 Remedy(
                     "If the firmware's setup has a switch Limit CPUID Maxval, switch it off: it"
                     " hides what the level follows from",

@@ -246,10 +246,11 @@ def check_slots(facts: Facts, release: Release) -> Iterator[Finding]:
     if not known:
         yield Finding(
             "resources.slot",
-            Severity.INFO,
+            Severity.INHIBITOR if release.slot_bytes else Severity.INFO,
             "No disk of this machine has two slots",
             "Without them a release cannot be put beside the running one. The data can still be"
             " migrated: export it here, and import it on a 64-bit system.",
+            exit_status=RESOURCES,
             remedies=(
                 Remedy(
                     "Export the data, and import it there",

@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import Any, Iterable
 
 from applianceforge.cpuid.verdict import Verdict
-from applianceforge.model.report import Finding, Remedy, Report
+from applianceforge.model.report import Finding, Remedy, Report, hardest_first
 from applianceforge.preflight.answers import Decision
-from applianceforge.preflight.render import hardest_first, printable
+from applianceforge.preflight.render import printable
 
 SCHEMA = 1
 PROGRAM = "applianceforge"

@@ -19,9 +19,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from applianceforge.model.report import Finding, Report, Severity
+from applianceforge.model.report import Finding, Report, Severity, hardest_first
 from applianceforge.preflight.document import text
-from applianceforge.preflight.render import hardest_first
 
 SCHEMA_VERSION = "1.2.0"
 _ACTOR = "applianceforge_check"

@@ -11,14 +11,10 @@ characters reaches the terminal, and a name that is not UTF-8 is shown by its by
 from __future__ import annotations
 
 import textwrap
-from typing import Iterable, NamedTuple
+from typing import Iterable, Mapping, NamedTuple
 
 from applianceforge.cpuid.verdict import Capability, Verdict
-from applianceforge.model.report import Finding, Remedy, Report, Severity
-
-# What cannot be mended comes first, then what is mended outside of this machine.
-_HARDEST_FIRST = (22, 21, 20, 24, 23, 30)
-_WEIGHT = {Severity.INHIBITOR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+from applianceforge.model.report import Finding, Remedy, Report, Severity, hardest_first
 
 EXIT_STATUSES = {
     0: "the update may go ahead.",
@@ -29,6 +25,12 @@ EXIT_STATUSES = {
     23: "too little space or memory; make room.",
     24: "something in the data stands in the way.",
     30: "not known: the check could not find out. This says nothing against the machine.",
+}
+
+OF_DATA = {
+    0: "nothing in this data stands in the way.",
+    10: "nothing in this data stands in the way, but read the warnings.",
+    24: "something in the data stands in the way.",
 }
 
 # A hundred lines of one kind say no more than twenty; the JSON document has all that were kept.
@@ -100,25 +102,15 @@ def encodable(line: str, encoding: str) -> str:
     return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def hardest_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return findings in the order in which they are told.
+def sentence(processor: Verdict, report: Report, *, long_mode: bool = True) -> str:
+    """Return the verdict in one sentence.
 
-    Inhibitors before warnings before information; of inhibitors the least mendable first. What
-    weighs the same keeps its order.
+    Args:
+        long_mode: Whether what is to be installed needs a 64-bit processor.
     """
-    return tuple(sorted(findings, key=_weight))
-
-
-def _weight(finding: Finding) -> tuple[int, int]:
-    hardness = len(_HARDEST_FIRST)
-    if finding.severity is Severity.INHIBITOR and finding.exit_status in _HARDEST_FIRST:
-        hardness = _HARDEST_FIRST.index(finding.exit_status)
-    return _WEIGHT[finding.severity], hardness
-
-
-def sentence(processor: Verdict, report: Report) -> str:
-    """Return the verdict in one sentence."""
     what = _machine(processor.environment)
+    if not long_mode:
+        return _able(what, "the 32-bit release", report)
     name = f" ({printable(processor.hypervisor)})" if processor.hypervisor else ""
     if processor.capability is Capability.MASKED_BY_HYPERVISOR:
         return (
@@ -139,19 +131,20 @@ def sentence(processor: Verdict, report: Report) -> str:
         if what == "this machine":
             return "This machine cannot run 64-bit programs: its processor is a 32-bit one."
         return f"{_capital(what)} cannot run 64-bit programs with the processor that it is shown."
-    return _capable(what, report)
+    return _able(what, "64-bit programs", report)
 
 
-def _capable(what: str, report: Report) -> str:
+def _able(what: str, ability: str, report: Report) -> str:
+    able = f"{_capital(what)} can run {ability}"
     inhibitors = len(report.inhibitors)
     warnings = sum(f.severity is Severity.WARNING for f in report.findings)
     if inhibitors:
         stand = "1 thing stands" if inhibitors == 1 else f"{inhibitors} things stand"
-        return f"{_capital(what)} can run 64-bit programs, but {stand} in the way of the update."
+        return f"{able}, but {stand} in the way of the update."
     if warnings:
         read = "the warning" if warnings == 1 else f"the {warnings} warnings"
-        return f"{_capital(what)} can run 64-bit programs; read {read} below before you update it."
-    return f"{_capital(what)} can run 64-bit programs, and nothing stands in the way of the update."
+        return f"{able}; read {read} below before you update it."
+    return f"{able}, and nothing stands in the way of the update."
 
 
 def _machine(environment: str) -> str:
@@ -168,29 +161,34 @@ def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def lines(processor: Verdict, report: Report, style: Style = _PLAIN_STYLE) -> tuple[str, ...]:
+def lines(
+    processor: Verdict, report: Report, style: Style = _PLAIN_STYLE, *, long_mode: bool = True
+) -> tuple[str, ...]:
     """Return the whole report as lines, without line ends.
 
     Args:
         processor: What was found out about the processor.
         report: All findings, the processor's among them, after the answers.
         style: How it is to look.
+        long_mode: Whether what is to be installed needs a 64-bit processor.
     """
     page = _Page(style)
     colour = {0: _GREEN, 10: _YELLOW, 30: _YELLOW}.get(report.exit_status, _RED)
-    page.text(sentence(processor, report), colour=colour)
-    return _told(page, report, style)
+    page.text(sentence(processor, report, long_mode=long_mode), colour=colour)
+    return _told(page, report, style, EXIT_STATUSES)
 
 
 def opened(opening: Iterable[str], report: Report, style: Style = _PLAIN_STYLE) -> tuple[str, ...]:
-    """Return a report that is not about the processor as lines, after lines of an opening."""
+    """Return a report on data, not on the machine, as lines, after lines of an opening."""
     page = _Page(style)
     for line in opening:
         page.whole(printable(line))
-    return _told(page, report, style)
+    return _told(page, report, style, OF_DATA)
 
 
-def _told(page: _Page, report: Report, style: Style) -> tuple[str, ...]:
+def _told(
+    page: _Page, report: Report, style: Style, meanings: Mapping[int, str]
+) -> tuple[str, ...]:
     ordered = hardest_first(report.findings)
     inhibitors = [f for f in ordered if f.severity is Severity.INHIBITOR]
     warnings = [f for f in ordered if f.severity is Severity.WARNING]
@@ -213,7 +211,7 @@ def _told(page: _Page, report: Report, style: Style) -> tuple[str, ...]:
                 page.text(f"{printable(finding.title)} [{printable(finding.key)}]", "- ")
     page.blank()
     status = report.exit_status
-    meaning = EXIT_STATUSES.get(status, "see the findings above.")
+    meaning = meanings.get(status, "see the findings above.")
     page.text(f"Exit status {status}: {meaning}", colour=_BOLD)
     return tuple(encodable(line, style.encoding) for line in page.lines)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from referencing import Registry, Resource
 
 import applianceforge.preflight
 from applianceforge.cli import answering, standalone
@@ -39,16 +38,20 @@ CASES: dict[str, tuple[Registers | None, int]] = {
 
 
 def valid(document: Any, name: str) -> None:
-    registry: Registry[Any] = Registry().with_resources(
-        (uri, Resource.from_contents(schema)) for uri, schema in SCHEMAS.items()
-    )
-    jsonschema.Draft202012Validator(SCHEMAS[name], registry=registry).validate(document)
+    jsonschema.Draft202012Validator(SCHEMAS[name]).validate(document)
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
     status = standalone.main([str(word) for word in words])
     said = capsys.readouterr()
     return status, said.out, said.err
+
+
+def test_both_schemas_say_the_same_of_a_finding() -> None:
+    ours, theirs = (SCHEMAS[name]["$defs"] for name in SCHEMAS)
+    shared = ours.keys() & theirs.keys()
+    assert shared == {"lines", "finding", "remedy", "decision"}
+    assert all(ours[name] == theirs[name] for name in shared)
 
 
 @pytest.fixture(params=list(CASES))
@@ -114,6 +117,9 @@ def test_i386_asks_nothing_of_the_processor(
 ) -> None:
     facts = Facts((Answer("memfd", NORTHWOOD),))
     monkeypatch.setattr(probe, "gather", lambda: facts)
+    _, said, _ = run(capsys, "check", "--target", "i386")
+    assert "can run the 32-bit release" in said
+    assert "64-bit" not in said.splitlines()[0]
     status, said, _ = run(capsys, "check", "--target", "i386", "--json")
     document = json.loads(said)
     assert (status in {0, 10}, document["target"]) == (True, "i386")
@@ -129,6 +135,8 @@ def test_i386_asks_nothing_of_the_processor(
         ["check", "--json", "--dump"],
         ["check", "--from-dump"],
         ["scan"],
+        ["scan", ""],
+        ["check", "--scan", ""],
         ["chek"],
         [],
     ],
@@ -142,12 +150,23 @@ def test_a_wrong_command_line_is_status_2(
     assert "usage:" in capsys.readouterr().err
 
 
-def test_a_dump_and_a_scan_are_of_two_machines(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    status, _, complaint = run(capsys, "check", "--from-dump", "x", "--scan", tmp_path)
+@pytest.mark.parametrize(
+    "other", [["--scan", "/"], ["--data", "/"], ["--settings", "box.toml"], ["--cross-check"]]
+)
+def test_a_dump_is_of_another_machine(other: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["check", "--from-dump", "facts.txt", *other]
+    status = standalone.main(words, lambda _: Planned((), (), 0))
+    complaint = capsys.readouterr().err
     assert status == 2
+    assert other[0] in complaint
     assert "What to do:" in complaint
+
+
+def test_data_goes_to_a_directory(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for path in (tmp_path / "missing", Path(__file__)):
+        status, said, complaint = run(capsys, "check", "--data", path)
+        assert (status, said) == (40, "")
+        assert str(path) in complaint
 
 
 @pytest.mark.parametrize(
@@ -300,6 +319,25 @@ def test_error_explains(capsys: pytest.CaptureFixture[str]) -> None:
     assert "pg_resetwal" in said
 
 
+def test_directories_are_told_apart(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        content = (FOREIGN / "i386" / "g.gdbm").read_bytes()
+        (tmp_path / name / "g.gdbm").write_bytes(content)
+    _, said, _ = run(capsys, "scan", tmp_path / "one", tmp_path / "two", "--json")
+    (found,) = json.loads(said)["findings"]
+    assert found["key"] == "data.gdbm"
+    for name in ("one", "two"):
+        assert f"below {tmp_path / name}:" in found["evidence"]
+    assert sum("g.gdbm (" in line for line in found["evidence"]) == 2
+
+
+def test_a_scan_speaks_of_data_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, said, _ = run(capsys, "scan", tmp_path)
+    assert status == 0
+    assert said.splitlines()[-1] == "Exit status 0: nothing in this data stands in the way."
+
+
 def test_error_says_when_nothing_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     status, said, complaint = run(capsys, "error", "all is well \x1b[2J")
     assert (status, said) == (59, "")
@@ -327,6 +365,30 @@ def test_error_reads_standard_input() -> None:
     done = installed("error")
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"rrd" in done.stdout.lower()
+
+
+@pytest.mark.parametrize(
+    "words", [["check"], ["check", "--json"], ["scan", "."], ["error"], ["--help"], ["--version"]]
+)
+def test_a_full_disk_under_the_output_is_told(words: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "applianceforge", *words],
+            input=b"MDB_INVALID",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=FOREIGN,
+            check=False,
+        )
+    assert done.returncode == 48
+    assert b"the output cannot be written" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["check", "check --json", "--help", "error MDB_INVALID"])
+def test_closed_streams_are_no_failure(words: str) -> None:
+    command = f'exec "$0" -m applianceforge {words} >&- 2>&-'
+    assert subprocess.run(["sh", "-c", command, sys.executable], check=False).returncode in {0, 10}
 
 
 def test_names_that_are_not_utf_8_are_told_in_any_locale(tmp_path: Path) -> None:

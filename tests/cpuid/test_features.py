@@ -86,7 +86,7 @@ def without(registers: Registers, feature: Feature) -> Registers:
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
 @pytest.mark.parametrize("registers", [SKYLAKE_X, RAPHAEL], ids=["Intel", "AMD"])
 def test_each_feature_alone_lowers_the_level(registers: Registers, feature: Feature) -> None:
-    assert level(registers) == Level(4, "")
+    assert level(registers) == Level(4, "", 4)
     assert has(registers, feature)
     lacking = without(registers, feature)
     assert not has(lacking, feature)
@@ -99,10 +99,12 @@ def test_each_feature_alone_lowers_the_level(registers: Registers, feature: Feat
 def test_each_flag_alone_lowers_the_level(feature: Feature) -> None:
     flags = frozenset(one.flag for one in FEATURES) - {""}
     listed = ProcInfo("GenuineIntel", 6, 0x55, flags, 48)
-    assert level_of_flags(listed) == Level(4, "")
+    assert level_of_flags(listed) == Level(4, "", 4)
     if feature.flag:
         found = level_of_flags(listed._replace(flags=flags - {feature.flag}))
-        assert found == Level(feature.level - 1 or None, f"v{feature.level} needs {feature.name}")
+        assert found == Level(
+            feature.level - 1 or None, f"v{feature.level} needs {feature.name}", feature.level - 1
+        )
 
 
 # GCC's cpuid.h has the same bits under names of its own (bit_CMPXCHG16B, bit_LZCNT, ...).
@@ -228,7 +230,7 @@ def test_syscall_that_is_cleared_changes_nothing(name: str) -> None:
 
 
 def test_a_hypervisor_changes_nothing() -> None:
-    assert level(under(SKYLAKE_X, "KVMKVMKVM")) == Level(4, "")
+    assert level(under(SKYLAKE_X, "KVMKVMKVM")) == Level(4, "", 4)
 
 
 def test_only_subleaf_0_of_leaf_7_counts() -> None:

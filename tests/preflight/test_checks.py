@@ -73,6 +73,7 @@ FINE = Facts(
     memory_available_bytes=600 * MIB,
     swap_bytes=0,
 )
+NEEDS_LITTLE: Any = {"memory_bytes": 0, "data_bytes": 0, "slot_bytes": 0}
 NOTHING = Facts(processor=cpuid.Facts(()))
 SIZES = DataSizes(cluster_bytes=4 * GIB, rrd_bytes=GIB, rrd_count=2000)
 
@@ -90,24 +91,27 @@ def one(key: str, facts: Facts = FINE, **more: Any) -> Finding:
 def all_of(facts: Facts = FINE, **more: Any) -> Report:
     release = more.pop("release", RELEASE)
     verdict = more.pop("verdict", CAPABLE)
+    # A server that was asked and needs nothing.
+    more.setdefault("clusters", (ClusterNeeds("15/main", 15, (), ()),))
     return check(facts, verdict, release, **more)
 
 
 def test_a_machine_that_has_all() -> None:
-    report = all_of(sizes=DataSizes(GIB, GIB, 10), clusters=(ClusterNeeds("15/main", 15),))
+    report = all_of(sizes=DataSizes(GIB, GIB, 10), clusters=(ClusterNeeds("15/main", 15, (), ()),))
     assert report.findings == ()
     assert report.exit_status == 0
 
 
 def test_what_is_not_known_is_not_held_against_a_machine() -> None:
-    assert all_of(NOTHING, sizes=SIZES).findings == ()
+    assert keys(all_of(NOTHING, sizes=SIZES)) == ["check.not-judged"]
+    assert all_of(NOTHING, release=NO_PACKAGES._replace(**NEEDS_LITTLE)).findings == ()
     blank = NOTHING._replace(
         boot_loader=BootLoader("sda", None),
         clock=Clock(NOW, None),
         file_systems=(DATA._replace(errors=None, needs_recovery=None),),
         memory_bytes=None,
     )
-    assert all_of(blank, sizes=SIZES).findings == ()
+    assert keys(all_of(blank, sizes=SIZES)) == ["check.not-judged"]
 
 
 def test_a_32_bit_release_asks_nothing_of_the_processor() -> None:
@@ -252,6 +256,27 @@ CASES: dict[str, tuple[Facts, dict[str, Any], str, Severity, int]] = {
         FINE._replace(disks=(Disk("sda", GIB, (Partition("sda1", GIB),)),)),
         {},
         "resources.slot",
+        Severity.INHIBITOR,
+        23,
+    ),
+    "slot-none-needed": (
+        FINE._replace(disks=(Disk("sda", GIB, (Partition("sda1", GIB),)),)),
+        {"release": RELEASE._replace(slot_bytes=0)},
+        "resources.slot",
+        Severity.INFO,
+        0,
+    ),
+    "not-judged": (
+        FINE._replace(memory_bytes=None, file_systems=(), disks=()),
+        {},
+        "check.not-judged",
+        Severity.WARNING,
+        10,
+    ),
+    "postgresql-not-asked": (
+        FINE,
+        {"clusters": ()},
+        "postgresql.not-asked",
         Severity.INFO,
         0,
     ),
@@ -436,7 +461,7 @@ CASES: dict[str, tuple[Facts, dict[str, Any], str, Severity, int]] = {
     ),
     "postgresql-version": (
         FINE,
-        {"clusters": (ClusterNeeds("17/main", 17),)},
+        {"clusters": (ClusterNeeds("17/main", 17, (), ()),)},
         "postgresql.version",
         Severity.INHIBITOR,
         24,
@@ -532,7 +557,7 @@ def test_a_disk_without_labels_is_ours_by_its_boot_environment() -> None:
     assert all_of(FINE._replace(disks=(bare,))).findings == ()
     others = FINE._replace(disks=(bare,), boot_environments=())
     assert keys(all_of(others)) == ["resources.slot"]
-    assert one("resources.slot", others).severity is Severity.INFO
+    assert one("resources.slot", others).severity is Severity.INHIBITOR
 
 
 def test_one_of_two_disks_is_enough() -> None:
@@ -546,12 +571,13 @@ def test_postgresql_that_the_release_does_not_speak_of() -> None:
     silent = RELEASE._replace(postgresql=PostgreSQL(17))
     assert all_of(clusters=needs, release=silent).findings == ()
     unknown = (ClusterNeeds("15/main", 15),)
-    assert all_of(clusters=unknown).findings == ()
+    assert keys(all_of(clusters=unknown)) == ["postgresql.not-asked"]
+    assert keys(all_of(clusters=())) == ["postgresql.not-asked"]
 
 
 @pytest.mark.parametrize("locale", ["C", "POSIX", "", "C.utf8", "de_DE.utf8", "de_DE.UTF-8"])
 def test_locales_have_many_spellings(locale: str) -> None:
-    assert all_of(clusters=(ClusterNeeds("x", 15, None, (locale,)),)).findings == ()
+    assert all_of(clusters=(ClusterNeeds("x", 15, (), (locale,)),)).findings == ()
 
 
 def test_all_at_once_and_the_least_mendable_first() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from applianceforge.cpuid.verdict import Capability, Verdict
-from applianceforge.model.report import Finding, Remedy, Report, Severity
+from applianceforge.model.report import Finding, Remedy, Report, Severity, hardest_first
 from applianceforge.preflight import render
 from applianceforge.preflight.render import Style, lines, printable
 from tests import snapshots
@@ -85,8 +85,8 @@ def test_what_cannot_be_mended_comes_first() -> None:
         for status in (30, 23, 24, 20, 21, 22, 45)
     ]
     mixed = (CLOCK, MEMORY, *found)
-    assert [f.exit_status for f in render.hardest_first(mixed)][:7] == [22, 21, 20, 24, 23, 30, 45]
-    assert render.hardest_first(mixed)[7:] == (MEMORY, CLOCK)
+    assert [f.exit_status for f in hardest_first(mixed)][:7] == [22, 21, 20, 24, 23, 30, 45]
+    assert hardest_first(mixed)[7:] == (MEMORY, CLOCK)
 
 
 def test_the_order_is_that_of_the_exit_status() -> None:
@@ -98,12 +98,12 @@ def test_the_order_is_that_of_the_exit_status() -> None:
                 Finding("a.b", Severity.INHIBITOR, "t", "s", exit_status=status)
                 for status in (one, other)
             )
-            assert render.hardest_first(report.findings)[0].exit_status == report.exit_status
+            assert hardest_first(report.findings)[0].exit_status == report.exit_status
 
 
 def test_what_weighs_the_same_keeps_its_order() -> None:
     same = tuple(SPACE._replace(key=f"space.n{n}") for n in range(5))
-    assert render.hardest_first(same) == same
+    assert hardest_first(same) == same
 
 
 def test_a_command_is_on_a_line_of_its_own_and_never_broken() -> None:
