@@ -12,7 +12,12 @@ from __future__ import annotations
 import re
 import struct
 
-from applianceforge.formats import foreign_magic, foreign_unknown, foreign_width
+from applianceforge.formats import (
+    foreign_deflate,
+    foreign_magic,
+    foreign_unknown,
+    foreign_width,
+)
 from applianceforge.formats.foreign_width import u16, u32
 from applianceforge.formats.foreign_words import Disposition, Identification
 
@@ -45,7 +50,10 @@ def identify(path: str, head: bytes, size_bytes: int) -> Identification:
     if not any(head):
         # No more can be said of zeros; a scanner that finds data behind them asks again.
         return Identification("zeros", _PORTABLE)
-    return _by_structure(head) or foreign_unknown.classify(head)
+    found = _by_structure(head)
+    if found is None and foreign_deflate.is_stream(head, whole=len(head) >= size_bytes):
+        found = Identification("zlib", _PORTABLE)
+    return found or foreign_unknown.classify(head)
 
 
 def identify_sample(sample: bytes) -> Identification:
@@ -89,9 +97,7 @@ def _of_a_width(path: str, head: bytes) -> Identification | None:
 
 def _exim(path: str, head: bytes) -> Identification | None:
     if foreign_width.is_exim_hints(path) and head.startswith((b"TDB file", b"SQLite")):
-        return Identification(
-            "exim-hints", _DISCARD, None, "Exim keeps structures with time_t in it"
-        )
+        return foreign_width.EXIM_HINTS
     return None
 
 

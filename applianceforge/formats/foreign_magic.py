@@ -68,10 +68,13 @@ MAGICS = (
     Magic(0, b"\x5d\x00\x00", "lzma"),
     Magic(0, b"\x28\xb5\x2f\xfd", "zstd"),
     Magic(0, b"\x37\xa4\x30\xec", "zstd"),  # a dictionary
+    Magic(0, b"\x50\x2a\x4d\x18", "zstd"),  # pzstd's frame with a size: RFC 8878, 3.1.2
     Magic(0, b"\x04\x22\x4d\x18", "lz4"),
     Magic(0, b"\x02\x21\x4c\x18", "lz4"),
     Magic(0, b"\x89LZO\0\r\n\x1a\n", "lzo"),
     Magic(0, b"LZIP", "lzip"),
+    Magic(0, b"\xff\x06\0\0sNaPpY", "snappy"),
+    Magic(0, b"LRZI", "lrzip"),
     Magic(0, b"PK\x03\x04", "zip"),
     Magic(0, b"PK\x05\x06", "zip"),
     Magic(0, b"7z\xbc\xaf\x27\x1c", "7zip"),
@@ -149,6 +152,7 @@ MAGICS = (
     Magic(0, b"CGPH", "git"),
     Magic(0, b"MIDX", "git"),
     Magic(0, b"BITM", "git"),
+    Magic(0, b"MTME", "git"),  # gitformat-pack(5): all of them big-endian
     Magic(0, b"\x80\x02", "python-pickle"),
     Magic(0, b"\x80\x03", "python-pickle"),
     Magic(0, b"\x80\x04\x95", "python-pickle"),

@@ -104,8 +104,7 @@ def classify(sample: bytes) -> Identification:
             "unknown-structure",
             Disposition.SUSPECT,
             _guess_width(words),
-            f"of {len(used)} 32-bit words that are not 0, {len(small)} are small little-endian"
-            f" numbers and {len(times)} are times: a structure as it lay in memory",
+            f"{found} of {len(used)} words are small numbers or times",
         )
     usual, wide = _doubles(sample)
     if usual * 2 >= wide if usual >= 8 else usual >= 4 and usual * 10 >= wide * 9:
@@ -113,8 +112,7 @@ def classify(sample: bytes) -> Identification:
             "unknown-structure",
             Disposition.SUSPECT,
             None,
-            f"of {wide} 64-bit words that are not 0, {usual} are floating-point numbers of a usual"
-            " size: numbers as they lay in memory",
+            f"{usual} of {wide} double words are floating-point numbers",
         )
     return Identification("unknown-binary", Disposition.UNKNOWN, None, "no known magic number")
 

@@ -17,6 +17,10 @@ _PORTABLE = Disposition.PORTABLE
 _REBUILT = Disposition.REBUILT
 _DISCARD = Disposition.DISCARD
 
+EXIM_HINTS = Identification(
+    "exim-hints", _DISCARD, None, "it holds structures with time_t; of which width does not show"
+)
+
 _FLOAT_FORMAT = struct.pack("<d", 1234567.0)
 
 
@@ -172,9 +176,7 @@ def berkeley_db(path: str, head: bytes) -> Identification | None:
         kind = _BDB.get(u32(head, at))
         if kind is not None:
             if is_exim_hints(path):
-                return Identification(
-                    "exim-hints", _DISCARD, None, "Exim keeps structures with time_t in it"
-                )
+                return EXIM_HINTS
             return Identification("berkeley-db", _PORTABLE, None, f"{kind}, number at byte {at}")
     if u32(head, 12) == 0x040988:
         return Identification("berkeley-db-log", _PORTABLE, None, "log number at byte 12")
@@ -256,7 +258,7 @@ def elf(head: bytes) -> Identification | None:
     if u16(head, 16) == 4:
         return Identification("core", _DISCARD, bits, f"ELF core, class {head[4]}")
     machine = u16(head, 18)
-    if machine in (3, 62):
+    if machine in (3, 62) and bits is not None:
         return _by_width("elf", bits, _REBUILT, f"ELF class {head[4]}, machine {machine}")
     # Another machine's programs (firmware, eBPF) do not run here now and need not later.
     return Identification("elf-other", _PORTABLE, bits, f"ELF of machine {machine}")

@@ -15,7 +15,16 @@ from applianceforge.preflight.scan_result import EXAMPLES, Group, Item, Scan, Sk
 from applianceforge.preflight.scan_texts import Text
 
 _DATA = 24
-_WIDTH_MATTERS = ("postgresql", "rrd", "lmdb", "gdbm", "perl-storable", "atop", "postgresql-wal")
+_WIDTH_MATTERS = (
+    "postgresql",
+    "rrd",
+    "lmdb",
+    "gdbm",
+    "perl-storable",
+    "atop",
+    "postgresql-wal",
+    "python-venv",
+)
 _KEYS = {"unknown-structure": "data.unknown"}
 _HEAVIEST_FIRST = (Severity.INHIBITOR, Severity.WARNING, Severity.INFO)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 from applianceforge.formats.foreign_words import Disposition, Identification
@@ -18,6 +19,7 @@ class _Place(NamedTuple):
 
 
 CLUSTER = Identification("postgresql", Disposition.CONVERTED)
+VENV = "python-venv"
 _TABLESPACE = Identification(
     "postgresql-tablespace", Disposition.CONVERTED, None, "named after a release and its catalog"
 )
@@ -37,9 +39,7 @@ _PLACES = (
         ("LATEST.LOG", "DECISION_TAB.LOG"),
     ),
     _Place(
-        Identification(
-            "python-venv", Disposition.REBUILT, None, "pyvenv.cfg: a virtual environment"
-        ),
+        Identification(VENV, Disposition.REBUILT, None, "pyvenv.cfg: a virtual environment"),
         ("pyvenv.cfg",),
     ),
     _Place(
@@ -66,6 +66,25 @@ def recognise(name: str, directory: int) -> Identification | None:
         ):
             return place.found
     return None
+
+
+def is_compiled(path: str) -> bool:
+    """Return whether a file of a virtual environment has a width: a library, or Python itself."""
+    parent, _, name = path.rpartition("/")
+    return name.endswith(".so") or ".so." in name or (parent.endswith("bin") and "python" in name)
+
+
+def venv(widths: Collection[int]) -> Identification:
+    """Return what a virtual environment is that holds programs or libraries of these widths.
+
+    `pyvenv.cfg` does not tell the width, and `bin/python` is mostly a link out of the tree.
+    """
+    if 32 in widths:
+        evidence = "with 32-bit and 64-bit libraries" if 64 in widths else "with 32-bit libraries"
+        return Identification(VENV, Disposition.REBUILT, 32, evidence)
+    if 64 in widths:
+        return Identification(VENV, Disposition.PORTABLE, 64, "with 64-bit libraries")
+    return Identification(VENV, Disposition.REBUILT, None, "no library in it shows a width")
 
 
 def _exists(name: str, directory: int) -> bool:

@@ -32,6 +32,7 @@ class Item(NamedTuple):
 
     Attributes:
         path: Relative to the scanned directory, as `os.fsdecode` spells what is not UTF-8.
+        size_bytes: What it takes on the disk, see `Scan`.
     """
 
     path: str
@@ -63,7 +64,8 @@ class Cluster(NamedTuple):
     Attributes:
         major: The release as PG_VERSION says it; empty where it cannot be read.
         width_bits: None where pg_control cannot be read or is none.
-        size_bytes: Of all files in it; tablespaces elsewhere are items of their own.
+        size_bytes: What all files in it take on the disk, which is what a migration reads;
+            tablespaces elsewhere are items of their own.
     """
 
     path: str
@@ -95,7 +97,8 @@ class Scan(NamedTuple):
     Attributes:
         directory: What was scanned, as it was given.
         files: Regular files, those inside of clusters and the like too.
-        size_bytes: The sum of their lengths; holes count as if they were written.
+        size_bytes: What they take on the disk, at most their lengths: the holes of a sparse file
+            do not count, so no sum is larger than the disk. All sizes of a scan are such.
         unreadable: What could not be opened or read.
         vanished: How many entries went away or changed while the scan ran.
         elsewhere: Directories on which another file system is mounted: not entered.
@@ -146,9 +149,19 @@ class Scan(NamedTuple):
 
 
 def shown(path: str) -> str:
-    r"""Return a path as a terminal may show it: what is not UTF-8 or not printable as \xNN."""
-    readable = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    r"""Return a path as a terminal may show it: what is not a letter there, as its byte \xNN.
+
+    Bytes that `os.fsdecode` could not decode stay bytes. They are not decoded as UTF-8 here: where
+    the locale knows ASCII alone, the terminal would show them as code points, as if they were
+    other bytes.
+    """
     return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in readable
+        character if character.isprintable() else _escaped(character) for character in path
     )
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()

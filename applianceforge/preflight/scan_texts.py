@@ -259,7 +259,9 @@ TEXTS = {
     "python-venv": Text(
         Severity.WARNING,
         "Python virtual environments",
-        "They hold libraries compiled for 32 bits and links to the Python that made them.",
+        "They are bound to the Python that made them. Another version of Python does not find what"
+        " is installed in them, and a 64-bit one cannot load libraries that were compiled for 32"
+        " bits: it says wrong ELF class. In brackets is what the files in them show.",
         (
             Remedy(
                 "Write down what is installed, here.",
@@ -275,13 +277,17 @@ TEXTS = {
     "exim-hints": Text(
         Severity.WARNING,
         "Exim's hints: when to try a delivery again",
-        "A 64-bit Exim reads them without complaint, and takes wrong dates from them: mail may wait"
-        " for days. Nothing is lost without them; Exim makes them anew.",
+        "The files do not show how wide the Exim is that wrote them. What a 32-bit one wrote, a"
+        " 64-bit one reads without complaint, and takes wrong dates from it: mail may wait for"
+        " days. What a 64-bit one wrote, it reads as it was meant. Nothing is lost without them;"
+        " Exim makes them anew.",
         (
             Remedy(
-                "Stop Exim and remove them. The queue of mails (input, msglog) stays.",
-                "rm -f /var/spool/exim4/db/*",
-                "there, after some mails: exim_dumpdb /var/spool/exim4 retry shows dates of today",
+                "Unless a 64-bit Exim wrote them: stop Exim and remove each of them. The queue of"
+                " mails (input, msglog) stays.",
+                "rm -f FILE",
+                "there, after some mails: exim_dumpdb SPOOL retry shows dates of today; SPOOL is"
+                " the directory above db",
             ),
         ),
     ),
@@ -300,15 +306,17 @@ TEXTS = {
     "core": Text(
         Severity.INFO,
         "Memory dumps of programs that crashed",
-        "Only a debugger with the same 32-bit programs can read them.",
+        "Only a debugger with the same programs can read them.",
         (Remedy("Remove them, or keep them elsewhere together with the programs.", "rm FILE"),),
     ),
     "unknown-structure": Text(
         Severity.INHIBITOR,
         "Files of an unknown format that look bound to this kind of machine",
-        "They are neither text nor a known format, and they are full of small little-endian numbers"
-        " or times, as a program's memory is. If a 32-bit program wrote its structures so, a 64-bit"
-        " one misreads them, perhaps silently. Somebody must say what they are.",
+        "They are neither text nor a known format, and they look like a program's memory. In"
+        " brackets is how many of the words of 4 bytes at their beginning, but for zeros, are small"
+        " little-endian numbers or times, or how many words of 8 bytes are floating-point numbers:"
+        " of compressed or encrypted data hardly any are. If a 32-bit program wrote its structures"
+        " so, a 64-bit one misreads them, perhaps silently. Somebody must say what they are.",
         (
             Remedy(
                 "Find out which program they belong to, and ask its vendor whether a 64-bit build"

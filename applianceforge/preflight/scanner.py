@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from applianceforge.formats import foreign
 from applianceforge.formats.foreign_words import HEAD_BYTES, Disposition, Identification
-from applianceforge.model.errors import AccessDeniedError, UsageError
+from applianceforge.model.errors import AccessDeniedError, SettingsError
 from applianceforge.preflight import scan_places
 from applianceforge.preflight.scan_result import CLUSTERS, Cluster, Scan, Special, Statement
 from applianceforge.preflight.scan_tally import Groups, Misses, Statements
@@ -38,13 +38,14 @@ _NO_DATA = ("proc", "sysfs", "devpts", "cgroup", "cgroup2", "debugfs", "tracefs"
 
 
 class _Whole:
-    """A directory that is one thing, and the size of what is in it so far."""
+    """A directory that is one thing: the size and the widths of what is in it so far."""
 
     def __init__(self, path: str, found: Identification) -> None:
         self.path = path
         self.found = found
         self.size_bytes = 0
         self.major = ""
+        self.widths: set[int] = set()
 
 
 class _Waiting(NamedTuple):
@@ -73,7 +74,7 @@ def scan(
         progress: Called with the number of files so far, now and then and at the end.
 
     Raises:
-        UsageError: It is no directory, or one of a file system that holds no data.
+        SettingsError: It is missing, no directory, or one of a file system that holds no data.
         AccessDeniedError: It must not be read.
     """
     try:
@@ -83,22 +84,26 @@ def scan(
             f"{directory} cannot be read: {error.strerror}", hint="scan as root"
         ) from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(
-            f"{directory} cannot be scanned: {reason}", hint="name the directory with the data"
-        ) from error
+        raise _refusal(directory, getattr(error, "strerror", None) or str(error)) from error
     try:
         mounts = _mounts()
-        place = os.path.realpath(directory)
+        try:
+            place = os.path.realpath(directory)
+        except OSError as error:
+            # A relative path in a directory that was removed: it opens, but it has no name.
+            raise _refusal(directory, error.strerror or str(error)) from error
         kind = _kind_of(place, mounts)
         if kind in _NO_DATA:
-            raise UsageError(
-                f"{directory} is of the file system {kind}, which holds no data",
-                hint="name the directory with the data",
-            )
+            raise _refusal(directory, f"its file system is {kind}, which holds no data")
         return _Scanner(directory, root, statements, progress, place, frozenset(mounts)).run()
     finally:
         os.close(root)
+
+
+def _refusal(directory: Path, reason: str) -> SettingsError:
+    return SettingsError(
+        f"{directory} cannot be scanned: {reason}", hint="name the directory with the data"
+    )
 
 
 class _Scanner:
@@ -197,6 +202,8 @@ class _Scanner:
         return whole
 
     def _finish(self, whole: _Whole) -> None:
+        if whole.found.format == scan_places.VENV:
+            whole.found = scan_places.venv(whole.widths)
         self._groups.add(whole.path or ".", whole.found, whole.size_bytes)
         if whole.found.format.startswith("postgresql"):
             if whole.found.format == "postgresql-tablespace" or len(self._clusters) >= CLUSTERS:
@@ -221,9 +228,13 @@ class _Scanner:
             if whole is None:
                 self._look_at(entry.name, path, directory)
             else:
-                size_bytes = entry.stat(follow_symlinks=False).st_size
+                size_bytes = _allocated(entry.stat(follow_symlinks=False))
                 self._size_bytes += size_bytes
                 whole.size_bytes += size_bytes
+                if whole.found.format == scan_places.VENV and scan_places.is_compiled(path):
+                    head, length = _head(directory, entry.name)
+                    bits = foreign.identify(entry.name, head, length).width_bits
+                    whole.widths |= {bits} if bits else set()
         elif entry.is_dir(follow_symlinks=False):
             if f"{self._prefix}/{path}" in self._mounts:
                 self._elsewhere.add(path, "another file system is mounted there")
@@ -245,12 +256,13 @@ class _Scanner:
             if not stat.S_ISREG(status.st_mode):
                 self._vanished += 1
                 return
-            self._size_bytes += status.st_size
+            size_bytes = _allocated(status)
+            self._size_bytes += size_bytes
             head = os.pread(descriptor, HEAD_BYTES, 0)
             found = foreign.identify(path, head, status.st_size)
             if found.format == "zeros" and status.st_size > len(head):
                 found = _behind_zeros(descriptor, status.st_size)
-            self._groups.add(path, found, status.st_size)
+            self._groups.add(path, found, size_bytes)
         finally:
             os.close(descriptor)
 
@@ -259,6 +271,18 @@ class _Scanner:
             self._vanished += 1
         else:
             self._unreadable.add(path or ".", error.strerror or str(error))
+
+
+def _allocated(status: os.stat_result) -> int:
+    """Return what a file takes on the disk, at most its length: what there is to carry over.
+
+    A small file may have no block of its own: some file systems keep it in the inode.
+
+    Source: stat(2): st_blocks counts 512 bytes, whatever the size of a block is.
+    """
+    if status.st_size <= 4096:
+        return status.st_size
+    return min(status.st_size, status.st_blocks * 512)
 
 
 def _open(name: str, flags: int, directory: int) -> int:

@@ -3,13 +3,20 @@
 import os
 import random
 import struct
+import zlib
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from applianceforge.formats import foreign, foreign_magic, foreign_unknown, pg_control
+from applianceforge.formats import (
+    foreign,
+    foreign_deflate,
+    foreign_magic,
+    foreign_unknown,
+    pg_control,
+)
 from applianceforge.formats.foreign_words import HEAD_BYTES, Disposition, Identification
 from applianceforge.formats.rrd import decode as rrd_decode
 from applianceforge.model.architecture import Architecture
@@ -208,6 +215,7 @@ def elf(bits: int, kind: int, machine: int) -> bytes:
         (elf(64, 3, 62), "elf", "PORTABLE 64"),
         (elf(32, 4, 3), "core", "DISCARD 32"),
         (elf(32, 1, 40), "elf-other", "PORTABLE 32"),
+        (elf(96, 3, 62), "elf-other", "PORTABLE"),
     ],
 )
 def test_programs(head: bytes, name: str, verdict: str) -> None:
@@ -256,10 +264,11 @@ def test_gdbm_of_any_block_size(block: int, fit: int, bits: int) -> None:
 
 # Unknown formats.
 
+LONGS = struct.pack("<100q", *range(100))
 RECORDS = {
     "times": b"".join(struct.pack("<IIH2x", 1600000000 + 60 * n, n, 7) for n in range(300)),
     "names": b"".join(struct.pack("<56sI", b"x" * 56, n + 1) for n in range(60)),
-    "longs": struct.pack("<100q", *range(100)),
+    "longs": LONGS,
     "pointers": b"".join(struct.pack("<QI4x", 0x7F0000001000 + n, n) for n in range(99)),
     "doubles": struct.pack("<200d", *(n * 0.37 + 1 for n in range(200))),
     "doubles of i386": b"\1\0\0\0"
@@ -272,7 +281,14 @@ RECORDS = {
 def test_structures_are_suspect(name: str) -> None:
     found = identified("state.dat", RECORDS[name])
     assert found.disposition is Disposition.SUSPECT
-    assert "lay in memory" in found.evidence
+    assert len(found.evidence) < 60
+
+
+def test_evidence_is_a_few_words() -> None:
+    assert identified("x", RECORDS["longs"]).evidence == "99 of 99 words are small numbers or times"
+    source = random.Random(1)
+    doubles = struct.pack("<200d", *(-1 - source.random() for _ in range(200)))
+    assert identified("x", doubles).evidence == "200 of 200 double words are floating-point numbers"
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: f"{path.parent.name}-{path.name}")
@@ -290,6 +306,60 @@ def test_random_bytes_are_not_suspect() -> None:
         suspects += identified("key", content).disposition is Disposition.SUSPECT
     # The rule's docstring derives once in a thousand for the worst length.
     assert suspects <= 4
+
+
+def deflated(content: bytes, level: int, window_bits: int) -> bytes:
+    stream = zlib.compressobj(level, zlib.DEFLATED, window_bits)
+    return stream.compress(content) + stream.flush()
+
+
+def tree_object(entries: int) -> bytes:
+    """Return what git hashes of a directory: modes and names in words, identities in bytes."""
+    source = random.Random(entries)
+    content = b"".join(b"100644 f%d\0" % n + source.randbytes(20) for n in range(entries))
+    return b"tree %d\0" % len(content) + content
+
+
+@pytest.mark.parametrize("level", range(10))
+def test_zlib_streams_are_portable(level: int) -> None:
+    for entries in (3, 5, 40, 1000):
+        content = deflated(tree_object(entries), level, 15)
+        assert content[0] == 0x78
+        assert content[1] in (0x01, 0x5E, 0x9C, 0xDA)
+        assert identified("objects/ab/cd", content).format == "zlib"
+
+
+def test_zlib_streams_are_known_without_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign_deflate, "zlib", None)
+    for level in range(1, 10):
+        for entries in (3, 5, 40, 1000):
+            content = deflated(tree_object(entries), level, 15)
+            assert identified("objects/ab/cd", content).format == "zlib"
+    assert identified("state", b"\x78\x9c\0\0" + LONGS).disposition is Disposition.SUSPECT
+
+
+def test_a_zlib_stream_of_a_file_of_zeros_unpacks_in_bounds() -> None:
+    content = deflated(bytes(1 << 26), 9, 15)
+    assert identified("a", content).format == "zlib"
+
+
+def test_what_only_begins_like_zlib_stays_suspect() -> None:
+    for second in (0x01, 0x5E, 0x9C, 0xDA):
+        content = bytes((0x78, second, 0, 0)) + LONGS
+        assert identified("state", content).disposition is Disposition.SUSPECT
+    cut = deflated(tree_object(40), 6, 15)[:-5] + bytes(5)
+    assert identified("state", cut).format != "zlib"
+
+
+def test_bare_deflate_is_known_where_it_cannot_be_chance() -> None:
+    for entries in (5, 40, 1000):
+        assert identified("a", deflated(tree_object(entries), 9, -15)).format == "zlib"
+    for name, content in RECORDS.items():
+        assert not foreign_deflate.is_stream(content, whole=True), name
+    source = random.Random(5)
+    for _ in range(2000):
+        content = source.randbytes(source.choice((16, 64, 256, 4096)))
+        assert not foreign_deflate.is_stream(content, whole=len(content) < 4096)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from applianceforge.formats.foreign_words import Disposition
-from applianceforge.model.errors import UsageError
+from applianceforge.model.errors import SettingsError
 from applianceforge.preflight import scanner
 from applianceforge.preflight.scan_result import EXAMPLES, Group, Scan, Statement, shown
 from applianceforge.preflight.scan_tally import compiled
 from applianceforge.preflight.scanner import scan
 from tests.formats.test_foreign import EXPECTED, FOREIGN
+from tests.preflight.trees import ELF_32, ELF_64, grow
 
 NOBODY = 65534
 DATA = FOREIGN.parent
@@ -107,7 +108,7 @@ def test_tablespace_counts_for_the_space(tmp_path: Path) -> None:
     [
         ("mariadb", ("ibdata1", "mysql/db.frm", "shop/x.ibd"), Disposition.PORTABLE),
         ("mnesia", ("schema.DAT", "LATEST.LOG", "t.DCD"), Disposition.PORTABLE),
-        ("python-venv", ("pyvenv.cfg", "lib/x.so"), Disposition.REBUILT),
+        ("python-venv", ("pyvenv.cfg", "lib/x.py"), Disposition.REBUILT),
         ("squid-cache", ("swap.state", "00/00/00000001"), Disposition.DISCARD),
     ],
 )
@@ -122,6 +123,33 @@ def test_directory_that_is_one_thing(
     (only,) = found.groups
     assert (only.format, only.disposition, only.number) == (name, verdict, 1)
     assert only.size_bytes == 24 * len(entries)
+
+
+@pytest.mark.parametrize(
+    ("files", "bits", "verdict"),
+    [
+        ({"lib/x.so": ELF_32}, 32, Disposition.REBUILT),
+        ({"lib/python3/x.cpython-311-x86_64-linux-gnu.so": ELF_64}, 64, Disposition.PORTABLE),
+        ({"lib/x.libs/liby.so.1.2": ELF_64, "lib/z.so": ELF_32}, 32, Disposition.REBUILT),
+        ({"bin/python3.11": ELF_64}, 64, Disposition.PORTABLE),
+        ({"bin/pip": b"#!/data/venv/bin/python\n"}, None, Disposition.REBUILT),
+        ({"lib/x.so": b"INPUT(liby.so)\n"}, None, Disposition.REBUILT),
+    ],
+)
+def test_width_of_a_virtual_environment_is_that_of_its_libraries(
+    tmp_path: Path, files: dict[str, bytes], bits: int | None, verdict: Disposition
+) -> None:
+    grow(tmp_path, {"venv/pyvenv.cfg": "home = /usr/bin\n"})
+    grow(tmp_path, {f"venv/{name}": content for name, content in files.items()})
+    (only,) = scan(tmp_path).groups
+    assert (only.format, only.width_bits, only.disposition) == ("python-venv", bits, verdict)
+    assert ("32-bit" in only.items[0].evidence) == (bits == 32)
+
+
+def test_a_fresh_virtual_environment_is_not_called_32_bit(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    (only,) = scan(tmp_path).groups
+    assert (only.format, only.width_bits) == ("python-venv", None)
 
 
 def test_environment_of_berkeley_db_is_told_once(tmp_path: Path) -> None:
@@ -249,7 +277,21 @@ def test_huge_and_sparse_files(tmp_path: Path) -> None:
     assert group(found, "zeros").number == 1
     assert group(found, "unknown-structure", 64).items[0].path == "state"
     assert group(found, "text").number == 1
-    assert found.size_bytes == 3 << 40
+    written = sum(path.stat().st_blocks * 512 for path in tmp_path.iterdir())
+    assert found.size_bytes == written < 1 << 20
+
+
+def test_holes_count_neither_for_clusters_nor_for_rrds(tmp_path: Path) -> None:
+    root = cluster(tmp_path / "main", "i386")
+    shutil.copy(FOREIGN / "i386" / "t.rrd", tmp_path)
+    before = scan(tmp_path)
+    for path in (root / "base" / "1" / "0", tmp_path / "t.rrd"):
+        with path.open("r+b") as stream:
+            stream.truncate(1 << 36)
+    after = scan(tmp_path)
+    assert before.rrd_bytes <= after.rrd_bytes < 1 << 20
+    assert before.postgresql_bytes <= after.postgresql_bytes < 1 << 20
+    assert after.clusters[0].size_bytes == after.postgresql_bytes
 
 
 def test_zeros_that_are_written_hide_nothing(tmp_path: Path) -> None:
@@ -268,6 +310,29 @@ def test_names_of_any_bytes(tmp_path: Path) -> None:
         Disposition.SUSPECT: {r"\xff\xfe", r"two\nlines", r"\x1b[31mred", "日本", r"dir\xe9/x"},
         Disposition.DISCARD: {r"caf\xe9"},
     }
+
+
+SHOW = """
+import sys
+from pathlib import Path
+from applianceforge.preflight.scan_result import shown
+from applianceforge.preflight.scanner import scan
+for group in scan(Path(sys.argv[1])).groups:
+    print(*(shown(item.path) for item in group.items))
+"""
+
+
+@pytest.mark.parametrize(("utf8", "name"), [("0", r"\xc3\xa4 foo.bin"), ("1", "ä foo.bin")])
+def test_names_are_shown_as_bytes_where_the_locale_has_no_letters(
+    tmp_path: Path, utf8: str, name: str
+) -> None:
+    (tmp_path / "ä foo.bin").write_bytes(LONGS)
+    said = subprocess.check_output(
+        [sys.executable, "-c", SHOW, tmp_path],
+        env={"LC_ALL": "C", "PYTHONUTF8": utf8},
+        cwd=DATA.parent.parent,
+    )
+    assert said.decode() == f"{name}\n"
 
 
 def test_deeper_than_a_path_can_be(tmp_path: Path) -> None:
@@ -363,17 +428,28 @@ def test_other_file_systems_are_not_entered(
 
 def test_real_mounts_are_known_and_proc_is_refused() -> None:
     assert scanner._mounts()["/proc"] == "proc"
-    with pytest.raises(UsageError, match="holds no data"):
+    with pytest.raises(SettingsError, match="holds no data"):
         scan(Path("/proc"))
-    with pytest.raises(UsageError, match="holds no data"):
+    with pytest.raises(SettingsError, match="holds no data"):
         scan(Path("/proc/self/task"))
 
 
 @pytest.mark.parametrize("name", ["missing", "file", "with\0zero"])
 def test_what_is_no_directory_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UsageError, match="cannot be scanned"):
+    with pytest.raises(SettingsError, match="cannot be scanned"):
         scan(tmp_path / name)
+
+
+def test_a_directory_that_was_removed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SettingsError, match="cannot be scanned: No such file") as caught:
+        scan(Path())
+    assert caught.value.exit_status == 40
 
 
 def test_progress_ends_with_all_files(tmp_path: Path) -> None:
