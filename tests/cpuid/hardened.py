@@ -171,6 +171,9 @@ def own_namespaces() -> None:
 
 def noexec() -> None:
     """Mount the directories for temporary files noexec, as hardening guides say."""
+    # The checkout may lie in one of them, and the Python that goes on from here in the checkout.
+    own = str(SOURCES).encode()
+    expect(call("mount", own, own, None, 0x1000 | 0x4000, None) == 0, "bind the checkout")
     for directory in TEMPORARY:
         path = directory.encode()
         expect(call("mount", path, path, None, 0x1000 | 0x4000, None) == 0, f"bind {directory}")
