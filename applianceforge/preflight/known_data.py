@@ -1,9 +1,8 @@
-"""What the messages mean that programs give about data of the other width: a table.
+"""What the messages mean that programs but PostgreSQL give about data of the other width.
 
 A pattern is a regular expression that is searched for in the line after it was made plain:
 lower case, every quotation mark as ', every run of spaces as one. The wordings come from
 
-- PostgreSQL 15, src/backend/access/transam/xlog.c (ReadControlFile), and its German messages;
 - RRDtool 1.7, src/rrd_open.c; LMDB 0.9, mdb.c (mdb_strerror); GDBM 1.23, gdbmerrno.c;
 - Berkeley DB 5.3, src/env/env_region.c; Perl 5.36, dist/Storable/Storable.xs;
 - atop 2.8, rawlog.c; Linux, fs/xfs/xfs_log_recover.c.
@@ -15,131 +14,7 @@ from __future__ import annotations
 
 from applianceforge.preflight.explanation import SCAN, Explanation, Known, Step
 
-_MIGRATE = (
-    Step("Stop the server, and keep its data directory as it is.", ("cp -a DIR DIR.i386",)),
-    Step("See what the data directory is. This only reads.", ("applianceforge cluster info DIR",)),
-    Step(
-        "Let this toolkit carry it over. It reads the old data with the old 32-bit programs,"
-        " writes new data beside it, and proves that both are equal.",
-        (
-            "applianceforge migrate settings > box.toml",
-            "applianceforge migrate plan -c box.toml",
-            "applianceforge migrate run -c box.toml",
-        ),
-    ),
-)
-
 KNOWN = (
-    Known(
-        Explanation(
-            "postgresql.control-checksum",
-            "A 64-bit PostgreSQL reads the data of a 32-bit one (or the file is damaged)",
-            "The data is most likely whole. pg_control, the file that PostgreSQL reads first, is"
-            " laid out differently by 32-bit and 64-bit programs. So the checksum is looked for at"
-            " the wrong place, and seems wrong. Only a damaged disk gives the same message"
-            " otherwise; the second step below tells the two apart.",
-            (
-                "Do not run pg_resetwal (before version 10: pg_resetxlog). It writes guessed"
-                " values over pg_control, and the server would then read every table wrongly."
-                " What it overwrites cannot be brought back.",
-                "Do not run initdb on this directory, and do not delete anything in it.",
-            ),
-            (
-                *_MIGRATE,
-                Step(
-                    "If pg_resetwal has already run here, do not start the server: go back to a"
-                    " copy or a backup from before, and begin with step 1."
-                ),
-            ),
-            "PostgreSQL, at the start of the server; pg_controldata",
-        ),
-        (
-            r"incorrect checksum in control file",
-            r"pr.{1,12}fsumme in kontrolldatei",
-            r"calculated crc checksum does not match value stored in (?:control )?file",
-            r"pg_control exists but has invalid crc",
-            r"pg_control existiert, aber mit ung.{1,12}ltiger crc",
-            r"berechnete crc-pr.{1,12}fsumme stimmt nicht mit dem wert in der datei",
-        ),
-        (
-            "FATAL:  incorrect checksum in control file",
-            "2026-11-22 02:13:07.123 UTC [812] FATAL:  incorrect checksum in control file",
-            "FATAL:  falsche Pr\u00fcfsumme in Kontrolldatei",
-            "WARNING: Calculated CRC checksum does not match value stored in file.",
-            "pg_resetwal: warning: pg_control exists but has invalid CRC; proceed with caution",
-        ),
-    ),
-    Known(
-        Explanation(
-            "postgresql.layout",
-            "The PostgreSQL server was built for another kind of machine than its data",
-            "The data is whole. It was written by a server whose numbers have another size in"
-            " memory: MAXALIGN 4 and no USE_FLOAT8_BYVAL is 32-bit, MAXALIGN 8 with it is 64-bit."
-            " PostgreSQL stops before it touches anything.",
-            (
-                "Do not run initdb, although the hint says so: it makes an empty cluster.",
-                "Do not run pg_resetwal: it cannot change how the tables are laid out.",
-                "Do not use pg_upgrade: it does not go from 32 to 64 bits.",
-            ),
-            _MIGRATE,
-            "PostgreSQL, at the start of the server",
-        ),
-        (
-            r"database files are incompatible with server(?!.*catalog_version_no)",
-            r"datenbankdateien sind inkompatibel mit server(?!.*catalog_version_no)",
-            r"cluster was initialized with(?:out)? (?:maxalign|use_float8_byval|use_float4_byval"
-            r"|blcksz|relseg_size|xlog_blcksz|namedatalen|index_max_keys|toast_max_chunk_size"
-            r"|loblksize|have_int64_timestamp)",
-            r"cluster wurde (?:mit|ohne) (?:maxalign|use_float8_byval|blcksz|relseg_size"
-            r"|xlog_blcksz|namedatalen|index_max_keys|toast_max_chunk_size|loblksize)",
-            r"cluster appears to use a different floating-point number format",
-        ),
-        (
-            "FATAL:  database files are incompatible with server",
-            "DETAIL:  The database cluster was initialized with MAXALIGN 4, but the server was"
-            " compiled with MAXALIGN 8.",
-            "DETAIL:  The database cluster was initialized without USE_FLOAT8_BYVAL but the server"
-            " was compiled with USE_FLOAT8_BYVAL.",
-            "DETAIL:  The database cluster was initialized with BLCKSZ 8192, but the server was"
-            " compiled with BLCKSZ 32768.",
-            "FATAL:  Datenbankdateien sind inkompatibel mit Server",
-            "DETAIL:  Der Datenbank-Cluster wurde ohne USE_FLOAT8_BYVAL initialisiert, aber der"
-            " Server wurde mit USE_FLOAT8_BYVAL kompiliert.",
-        ),
-    ),
-    Known(
-        Explanation(
-            "postgresql.version",
-            "The PostgreSQL server is of another major version than its data, or of another byte"
-            " order",
-            "The data is whole. A new major version of PostgreSQL does not read the data of an"
-            " old one. If the text speaks of byte ordering, the data comes from another family of"
-            " processors, or the first bytes of pg_control are damaged.",
-            (
-                "Do not run initdb or pg_resetwal on this directory.",
-                "Do not use pg_upgrade if the data is 32-bit: it changes the version, not the"
-                " width.",
-            ),
-            _MIGRATE,
-            "PostgreSQL, at the start of the server",
-        ),
-        (
-            r"initialized with (?:pg_control_version|catalog_version_no)",
-            r"wurde mit (?:pg_control_version|catalog_version_no) .*initialisiert",
-            r"(?:mismatched byte ordering|byte ordering mismatch)",
-            r"falsche byte-reihenfolge",
-        ),
-        (
-            "DETAIL:  The database cluster was initialized with PG_CONTROL_VERSION 1300, but the"
-            " server was compiled with PG_CONTROL_VERSION 1002.",
-            "DETAIL:  The database cluster was initialized with PG_CONTROL_VERSION 335872000"
-            " (0x14050000), but the server was compiled with PG_CONTROL_VERSION 1300 (0x00000514).",
-            "HINT:  This could be a problem of mismatched byte ordering.  It looks like you need to"
-            " initdb.",
-            "DETAIL:  Der Datenbank-Cluster wurde mit CATALOG_VERSION_NO 202007201 initialisiert,"
-            " aber der Server wurde mit CATALOG_VERSION_NO 202209061 kompiliert.",
-        ),
-    ),
     Known(
         Explanation(
             "rrd.architecture",
@@ -179,17 +54,23 @@ KNOWN = (
             ),
             (
                 Step(
-                    "On the old 32-bit system, write the data out. For OpenLDAP:",
-                    ("slapcat -l directory.ldif",),
+                    "For OpenLDAP, on the old 32-bit system: write out the configuration"
+                    " (cn=config, number 0) and the directory (number 1; there may be more).",
+                    ("slapcat -n 0 -l config.ldif", "slapcat -n 1 -l data.ldif"),
                 ),
                 Step(
-                    "For any other program's file. Leave -a out if the output is empty: the data"
-                    " is then in the main database.",
+                    "For OpenLDAP, on the 64-bit system: load both into empty directories before"
+                    " slapd starts, and give the files to its user.",
+                    ("slapadd -n 0 -l config.ldif", "slapadd -n 1 -l data.ldif"),
+                ),
+                Step(
+                    "For any other program's file, on the old 32-bit system. Leave -a out if the"
+                    " output is empty: the data is then in the main database.",
                     ("mdb_dump -n -a -f data.dump data.mdb",),
                 ),
                 Step(
-                    "On the 64-bit system, load it into an empty place.",
-                    ("slapadd -l directory.ldif", "mdb_load -n -f data.dump data.mdb"),
+                    "For that file, on the 64-bit system: load it where no file is yet.",
+                    ("mdb_load -n -f data.dump data.mdb",),
                 ),
                 SCAN,
             ),

@@ -6,7 +6,8 @@ lower case, every quotation mark as ', every run of spaces as one. The wordings 
 - Linux, arch/x86/boot/cpu.c and main.c, and until 2.6.22 arch/x86_64/boot/setup.S;
 - GRUB 2, loader/i386/efi/linux.c; Windows' boot loader;
 - VMware Workstation 5 to 17 (KB 1003944, KB 1003945); VirtualBox, VMMR3/HM.cpp;
-- glibc 2.36, elf/dl-load.c and sysdeps/x86; the shells' words for ENOEXEC and ENOENT.
+- glibc 2.36, elf/dl-load.c, sysdeps/x86 and its words for SIGILL; Linux, arch/x86/kernel/traps.c;
+- the shells' words for ENOEXEC and ENOENT; dpkg, src/main/unpack.c.
 
 The sentences are short, for they are read at night.
 """
@@ -98,6 +99,87 @@ KNOWN = (
         (
             "/usr/bin/ldd: line 171: /lib/ld-linux.so.2: No such file or directory",
             "qemu-i386: Could not open '/lib/ld-linux.so.2': No such file or directory",
+        ),
+    ),
+    Known(
+        Explanation(
+            "elf.interpreter",
+            "A program was started, and what starts it is missing",
+            "The program is there. The file that is missing is its loader: that of 32-bit programs"
+            " is /lib/ld-linux.so.2, that of 64-bit programs is /lib64/ld-linux-x86-64.so.2. If it"
+            " is a script, it is the program that its first line names; the line may end in a"
+            " carriage return of Windows.",
+            ("Do not copy a loader from another system: it fits only its own libraries.",),
+            (
+                Step(
+                    "See which one it is: file says it behind the word interpreter.",
+                    ("file -L FILE",),
+                ),
+                Step(
+                    "A 64-bit program on a 32-bit system: use its 32-bit build, or see whether this"
+                    " machine can go to 64 bits.",
+                    ("applianceforge check",),
+                ),
+                Step(
+                    "A 32-bit program on a 64-bit system: use its 64-bit build. Else, on Debian,"
+                    " install the 32-bit libraries.",
+                    (
+                        "dpkg --add-architecture i386",
+                        "apt-get update",
+                        "apt-get install libc6:i386",
+                    ),
+                ),
+                Step("A script: mend its first line.", ("head -n 1 FILE | cat -A",)),
+            ),
+            "bash 5.2 and later, for the kernel (ENOENT)",
+        ),
+        (r"cannot execute: required file not found",),
+        ("bash: ./server: cannot execute: required file not found",),
+    ),
+    Known(
+        Explanation(
+            "dpkg.architecture",
+            "A package is for another architecture than the system was installed for",
+            "Nothing was changed. amd64 is 64-bit, i386 is 32-bit. What counts is for what the"
+            " system was installed, not the kernel: a 32-bit system refuses amd64 packages even"
+            " under a 64-bit kernel, and a 64-bit one refuses i386 packages until it is told to"
+            " take them.",
+            (
+                "Do not use --force-architecture: its programs would not start.",
+                "Do not replace the packages of a system one by one to change its architecture: it"
+                " stops between two that need each other.",
+            ),
+            (
+                Step(
+                    "See what the system is, and what it takes besides.",
+                    ("dpkg --print-architecture", "dpkg --print-foreign-architectures"),
+                ),
+                Step("Best: get the package's build for that."),
+                Step(
+                    "An amd64 package on an i386 system: see whether this machine can go to 64"
+                    " bits as a whole.",
+                    ("applianceforge check",),
+                ),
+                Step(
+                    "An i386 package on an amd64 system, if there is no other build:",
+                    (
+                        "dpkg --add-architecture i386",
+                        "apt-get update",
+                        "apt-get install ./FILE.deb",
+                    ),
+                ),
+            ),
+            "dpkg, and apt that calls it",
+        ),
+        (
+            r"package architecture \(\S{1,40}\) does not match system",
+            r"paket-architektur \(\S{1,40}\) passt nicht zum system",
+        ),
+        (
+            "package architecture (amd64) does not match system (i386)",
+            "dpkg: error processing archive tool_1.0_i386.deb (--install): package architecture"
+            " (i386) does not match system (amd64)",
+            "Paket-Architektur (amd64) passt nicht zum System (i386)",
         ),
     ),
     Known(
@@ -284,6 +366,52 @@ KNOWN = (
             "/lib64/libc.so.6: CPU ISA level is lower than required",
             "Fatal glibc error: CPU does not support x86-64-v2",
             "Fatal glibc error: CPU does not support x86-64-v3",
+        ),
+    ),
+    Known(
+        Explanation(
+            "cpu.illegal-instruction",
+            "A program met an instruction that this processor does not show",
+            "Often the program was built for a newer processor than this machine shows: a 64-bit"
+            " program for a higher x86-64 level, or a 32-bit one with SSE2 for a processor that has"
+            " none. A hypervisor may hide what the processor has. But a mistake in the program or a"
+            " damaged file ends in the same message, so this alone does not say that the"
+            " processor is too old.",
+            (
+                "Do not replace the processor or the C library before it is known which"
+                " instruction it was.",
+            ),
+            (
+                Step(
+                    "See what this machine shows, and up to which level.", ("applianceforge check",)
+                ),
+                Step(
+                    "See what the program is, and whether its files are as they were installed.",
+                    ("file -L FILE", "dpkg --verify"),
+                ),
+                Step(
+                    "Ask who built it for which processor that was; use a build for x86-64-v1, or"
+                    " for i686 without SSE2."
+                ),
+                Step(
+                    "In a virtual machine, choose a newer model of processor for the guest, and try"
+                    " again."
+                ),
+            ),
+            "the shell or systemd, for the kernel (SIGILL); the kernel's log",
+        ),
+        (
+            r"\billegal instruction\b",
+            r"ung.{1,12}ltiger maschinenbefehl",
+            r"\bsigill\b",
+            r"\bstatus=4/ill\b",
+            r"trap invalid opcode",
+        ),
+        (
+            "Illegal instruction (core dumped)",
+            "Ung\u00fcltiger Maschinenbefehl (Speicherabzug geschrieben)",
+            "app.service: Main process exited, code=dumped, status=4/ILL",
+            "traps: app[812] trap invalid opcode ip:55d0c0a81139 sp:7ffd15f2a0b0 error:0",
         ),
     ),
 )

@@ -2,8 +2,8 @@
 
 `explain` says what a message means, what not to do, and what to run instead. It is tolerant: what
 stands before and behind the message, its case, its quotation marks and its spaces do not matter,
-and a message may be broken over several lines. What it knows stands in known_data.py and
-known_machine.py, with where each wording comes from.
+and a message may be broken over several lines. What it knows stands in known_postgres.py,
+known_data.py and known_machine.py, with where each wording comes from.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import textwrap
 
-from applianceforge.preflight import known_data, known_machine
+from applianceforge.preflight import known_data, known_machine, known_postgres
 from applianceforge.preflight.explanation import Explanation, Known
 from applianceforge.preflight.render import printable
 
@@ -23,7 +23,7 @@ _QUOTES = {
 }
 _COLOUR = re.compile("\033\\[[0-9;]*m")
 _DASHES = {ord(mark): "-" for mark in "\u2010\u2011\u2012\u2013\u2014\u2212"}
-_KNOWN = known_data.KNOWN + known_machine.KNOWN
+_KNOWN = known_postgres.KNOWN + known_data.KNOWN + known_machine.KNOWN
 _TABLE = {**_QUOTES, **_DASHES}
 
 NOT_KNOWN = (

@@ -118,6 +118,30 @@ def test_the_german_messages_of_the_real_catalogue() -> None:
     assert checked == 9
 
 
+@pytest.mark.parametrize("package", ["amd64", "i386", "arm64"])
+def test_packages_of_any_architecture(package: str) -> None:
+    line = f"package architecture ({package}) does not match system (amd64)"
+    assert keys(line) == ["dpkg.architecture"]
+
+
+def test_a_library_that_pg_upgrade_cannot_load_is_told_by_its_reason() -> None:
+    line = (
+        'could not load library "$libdir/isn": ERROR:  could not load library "isn.so": isn.so:'
+        " wrong ELF class: ELFCLASS32"
+    )
+    assert keys(line) == ["elf.class"]
+
+
+def test_the_configuration_of_openldap_is_carried_over_too() -> None:
+    (found,) = messages.explain("MDB_INVALID: File is not an LMDB file")
+    commands = [step.commands for step in found.steps]
+    assert commands[:2] == [
+        ("slapcat -n 0 -l config.ldif", "slapcat -n 1 -l data.ldif"),
+        ("slapadd -n 0 -l config.ldif", "slapadd -n 1 -l data.ldif"),
+    ]
+    assert not any("slapadd" in " ".join(c) and "mdb_load" in " ".join(c) for c in commands)
+
+
 @pytest.mark.parametrize(
     "line",
     [
