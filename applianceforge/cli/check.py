@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
+from applianceforge.cli.ending import say
 from applianceforge.cli.terminal import style
 from applianceforge.cpuid import probe, remedies
 from applianceforge.cpuid.verdict import Verdict, decide
@@ -64,7 +65,7 @@ def check(options: argparse.Namespace, plan: Planner | None = None) -> int:
         lines = render.lines(
             verdict, report, style(verbose=options.verbose), long_mode=release.long_mode
         )
-        print("\n".join(lines))
+        say("\n".join(lines))
     return report.exit_status
 
 
@@ -104,7 +105,7 @@ def _facts(options: argparse.Namespace) -> Facts:
 def _dump(facts: Facts) -> None:
     from applianceforge.preflight import dump
 
-    sys.stdout.write(dump.encode(facts))
+    say(dump.encode(facts).rstrip("\n"))
 
 
 def _checked(
@@ -155,7 +156,7 @@ def _say_json(
         version=VERSION,
         accepted=accepted,
     )
-    print(json.dumps(said, indent=1))
+    say(json.dumps(said, indent=1))
 
 
 def _say_leapp(facts: Facts, report: Report) -> None:
@@ -167,4 +168,4 @@ def _say_leapp(facts: Facts, report: Report) -> None:
 
     now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
     said = leapp.document(report, run_id=os.urandom(16).hex(), hostname=facts.hostname, time=now)
-    print(json.dumps(said, indent=1))
+    say(json.dumps(said, indent=1))

@@ -11,10 +11,12 @@ from types import FrameType
 
 from applianceforge.model.errors import DiskFullError, ForgeError, exit_status_of
 from applianceforge.model.version import PROGRAM
+from applianceforge.preflight.render import printable
 
 INTERRUPTED = 130
 TERMINATED = 143
 _MOST_EVIDENCE = 20
+_LONGEST_HINT = 4000
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _RED, _BOLD, _PLAIN = "\033[31m", "\033[1m", "\033[0m"
 
@@ -75,6 +77,15 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def say(text: str) -> None:
+    """Print the result of a command, whose status counts even if nobody reads to the end."""
+    try:
+        print(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+
+
 def coloured() -> bool:
     """Return whether standard error takes colours."""
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
@@ -83,11 +94,12 @@ def coloured() -> bool:
 def tell(error: ForgeError) -> None:
     """Print an error as a person reads it: what is wrong, what shows it, what to do."""
     red, bold, plain = (_RED, _BOLD, _PLAIN) if coloured() else ("", "", "")
-    lines = [f"{red}{PROGRAM}: {error.message}{plain}"]
+    # Names of files, and what stands in them, are foreign: nothing that a terminal would obey.
+    lines = [f"{red}{PROGRAM}: {printable(error.message)}{plain}"]
     shown = [line for line in error.evidence if line and line not in error.message]
-    lines += [f"  | {line}" for line in shown[:_MOST_EVIDENCE]]
+    lines += [f"  | {printable(line)}" for line in shown[:_MOST_EVIDENCE]]
     if len(shown) > _MOST_EVIDENCE:
         lines.append(f"  | and {len(shown) - _MOST_EVIDENCE} more")
     if error.hint:
-        lines.append(f"{bold}  What to do: {error.hint}{plain}")
+        lines.append(f"{bold}  What to do: {printable(error.hint, _LONGEST_HINT)}{plain}")
     print("\n".join(lines), file=sys.stderr)

@@ -17,9 +17,19 @@ if TYPE_CHECKING:
     from applianceforge.preflight.checks import Planned
 
 
+_INTERRUPTED = 130
+
+
 def main() -> None:
     """Run the command that the arguments name, and end with its status."""
-    arguments = sys.argv[1:]
+    try:
+        _main(sys.argv[1:])
+    except KeyboardInterrupt:
+        # While it imports; afterwards each command says itself what that means.
+        sys.exit(_INTERRUPTED)
+
+
+def _main(arguments: list[str]) -> None:
     if arguments and arguments[0] in standalone.COMMANDS:
         sys.exit(standalone.main(arguments, _planned))
     from applianceforge.cli import main as others

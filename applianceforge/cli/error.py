@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from applianceforge.cli.ending import say
 from applianceforge.cli.terminal import style
 from applianceforge.model.errors import UnexplainedError, UsageError
 from applianceforge.preflight import messages, render
@@ -31,9 +32,6 @@ def error(options: argparse.Namespace) -> int:
             hint=messages.NOT_KNOWN,
         )
     wanted = style()
-    for number, explanation in enumerate(explanations):
-        if number:
-            print()
-        for said in messages.lines(explanation, wanted.width):
-            print(render.encodable(said, wanted.encoding))
+    told = ("\n".join(messages.lines(one, wanted.width)) for one in explanations)
+    say(render.encodable("\n\n".join(told), wanted.encoding))
     return 0

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from applianceforge.cli import answering
+from applianceforge.cli.ending import say
 from applianceforge.cli.terminal import style
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.report import Finding, Report
@@ -35,9 +36,9 @@ def scan(options: argparse.Namespace) -> int:
     report, counted = answering.applied(Report(found(scans)), answered, scans, options)
     if options.json:
         said = scan_report.document(scans, report, version=VERSION, accepted=counted)
-        print(json.dumps(said, indent=1))
+        say(json.dumps(said, indent=1))
     else:
-        print("\n".join(scan_report.lines(scans, report, style(verbose=options.verbose))))
+        say("\n".join(scan_report.lines(scans, report, style(verbose=options.verbose))))
     return report.exit_status
 
 

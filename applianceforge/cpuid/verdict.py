@@ -117,10 +117,9 @@ def _capability(
         )
     if shown == {True} or (not shown and listed):
         return Capability.CAPABLE, True, ()
-    source = facts.registers or facts.procinfo
-    if source is None:
+    if facts.registers is None and facts.procinfo is None:
         return Capability.UNKNOWN, None, ()
-    masks = _masks(source)
+    masks = _masks(facts)
     if not masks:
         return Capability.INCAPABLE, False, ()
     by_hypervisor = hypervisor is not None
@@ -152,8 +151,17 @@ def _who(source: Registers | ProcInfo) -> str:
     return f"{source.vendor.strip()} family {source.family:X}h model {source.model:X}h"
 
 
-def _masks(source: Registers | ProcInfo) -> tuple[str, ...]:
-    """Return what shows that a 64-bit processor is hidden; empty if nothing does."""
+def _masks(facts: Facts) -> tuple[str, ...]:
+    """Return what shows by any source that a 64-bit processor is hidden; empty if nothing does."""
+    sources: list[Registers | ProcInfo] = [
+        answer.registers for answer in facts.answers if answer.registers is not None
+    ]
+    if facts.procinfo is not None:
+        sources.append(facts.procinfo)
+    return tuple(dict.fromkeys(line for source in sources for line in _masks_of(source)))
+
+
+def _masks_of(source: Registers | ProcInfo) -> list[str]:
     found = []
     if source.linear_bits >= _FULL_LINEAR_BITS:
         found.append(f"linear addresses have {source.linear_bits} bits, as with long mode only")
@@ -163,7 +171,7 @@ def _masks(source: Registers | ProcInfo) -> tuple[str, ...]:
         found.append(
             f"family {source.family:X}h model {source.model:X}h was never sold without long mode"
         )
-    return tuple(found)
+    return found
 
 
 def _always_64_bit(vendor: str, family: int, model: int) -> bool:

@@ -257,3 +257,13 @@ def test_level_is_part_of_the_verdict() -> None:
     assert verdict.evidence[-1].startswith("x86-64-v1: v2 needs SSE4.1")
     by_flags = frozenset({"lm", "fpu", "cx8", "cmov", "mmx", "fxsr", "sse", "sse2"})
     assert decide(Facts((), ProcInfo("GenuineIntel", 6, 15, by_flags, 48))).level == 1
+
+
+def test_any_source_can_show_that_long_mode_is_hidden() -> None:
+    """The first route may be the one from which more is hidden."""
+    bare = without_cx16(without_linear_bits(hidden(NORTHWOOD)))
+    assert judge(bare) is Capability.INCAPABLE
+    assert decide(two(bare, hidden(CONROE))).capability is Capability.MASKED_BY_FIRMWARE
+    told = decide(facts(bare, listed("sse2", bits=48)))
+    assert told.capability is Capability.MASKED_BY_FIRMWARE
+    assert any("48 bits" in line for line in told.evidence)
