@@ -4,26 +4,32 @@
 #   sh check.sh > box.dump                           on the old box, as any user
 #   applianceforge check --from-dump box.dump        on another machine
 #
-# Needs a POSIX shell and no other program; what uname, df, od and readlink would add is named
-# where they are missing. Opens no network connection, writes no file, needs no root (root sees
-# which release of VMware it is).
+# Needs a POSIX shell and no other program; what uname, df, od, readlink and date would add is
+# named where they are missing. Opens no network connection, writes no file, needs no root (root
+# sees which release of VMware it is).
 #
 #   sh check.sh ROOT     looks at the files below ROOT: a system that is mounted there.
 #
 # Exit status: 0 if lm is among the processor's flags, so that it can run 64-bit systems; 30 if
-# it is not or the flags cannot be read, which alone is no verdict; 2 for wrong arguments.
+# it is not or the flags cannot be read, which alone is no verdict; 2 for wrong arguments; 48 if
+# the dump could not be written.
 #
 # The format is that of `applianceforge check --dump`: docs/dump-format.md.
 
 set -u
 LC_ALL=C
 export LC_ALL
-case ${1-} in -*) set -- '' '' ;; esac
+case ${1-/} in -* | '') set -- '' '' ;; esac
 if [ $# -gt 1 ]; then
     echo 'usage: sh check.sh [ROOT] > FILE' >&2
+    echo 'ROOT is a directory where another system is mounted; without it: this one' >&2
     exit 2
 fi
 root=${1-}
+if [ -n "$root" ] && [ ! -d "$root" ]; then
+    printf 'check.sh: %s is no directory\n' "$root" >&2
+    exit 2
+fi
 root=${root%/}
 tab=$(printf '\t')
 
@@ -334,29 +340,63 @@ disks() {
     done
 }
 
-# Words that only a shell would expand: none of what is read here may be.
-set +f
-echo 'applianceforge-dump 1'
-echo 'by check.sh'
-set -f
-kernel
-dmi
-xen
-container
-processor
-memory
-set +f
-firmware
-disks
-set -f
-file_systems
+clock() {
+    [ -z "$root" ] || return 0
+    now=
+    ! have date || now=$(date +%s 2>/dev/null)
+    case $now in
+    '' | *[!0-9]*) unseen - 'the clock' 'date is not there, or does not tell seconds' ;;
+    *) printf 'clock %s unknown\n' "$now" ;;
+    esac
+}
 
-case $lm in
-yes) sentence='lm is among the flags: this processor can run 64-bit systems' ;;
-no) sentence='lm is not among the flags, which alone does not tell whether it is hidden' ;;
+# What only the check itself looks at.
+not_seen() {
+    unseen - 'the answers of CPUID' 'check.sh reads /proc/cpuinfo alone'
+    unseen - 'the boot loader and the boot environment' 'check.sh does not read disks'
+    unseen - 'cluster partners' 'check.sh does not look for them'
+    unseen - 'file systems that are not mounted' 'check.sh does not read disks'
+}
+
+# Print everything but the last lines; the status is 0 with lm, 30 without, 31 if not known.
+facts() {
+    echo 'applianceforge-dump 1'
+    echo 'by check.sh'
+    # Words that only a shell would expand: none of what is read here may be.
+    set -f
+    kernel
+    dmi
+    xen
+    container
+    processor
+    memory
+    set +f
+    firmware
+    disks
+    set -f
+    file_systems
+    clock
+    not_seen
+    case $lm in
+    yes) return 0 ;;
+    no) return 30 ;;
+    *) return 31 ;;
+    esac
+}
+
+# A subshell for all and one write: a disk that is full is noticed once, not at each line.
+status=0
+dump=$(facts) || status=$?
+case $status in
+0) sentence='lm is among the flags: this processor can run 64-bit systems' ;;
+30) sentence='lm is not among the flags, which alone does not tell whether it is hidden' ;;
 *) sentence='the flags of the processor cannot be read here' ;;
 esac
 advice='run applianceforge check --from-dump FILE on another machine for the verdict'
-printf '# %s; %s\nend\n' "$sentence" "$advice"
+if ! printf '%s\n# %s; %s\nend\n' "$dump" "$sentence" "$advice" 2>/dev/null; then
+    echo 'check.sh: the dump could not be written: is the disk full?' >&2
+    exit 48
+fi
+# On a terminal it stands in the dump already.
 [ -t 1 ] || printf '%s; %s\n' "$sentence" "$advice" >&2
-[ "$lm" = yes ] || exit 30
+[ "$status" = 0 ] || exit 30

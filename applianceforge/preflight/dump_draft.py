@@ -30,6 +30,9 @@ from applianceforge.preflight.facts import (
 
 THIS_MACHINE = "this machine"
 DEFAULT_ORIGIN = "applianceforge"
+PARTNER_UNTOLD = ("the dump", "it names the kind alone")
+"""What a partner of a dump is known from: the box's own files and lines stay out of dumps."""
+
 MOST_ENVIRONMENT_BYTES = 4096
 """GRUB's environment has 1024; what a dump says is not believed beyond this."""
 
@@ -249,7 +252,10 @@ class Draft:
         self._clock = Clock(sign * seconds, _one_of(_KINDS_OF_CLOCK, state))
 
     def _partner(self, rest: str) -> None:
-        self._partners.append(Partner(plain_word(fields(rest, 1, 1)[0]), "", ""))
+        kind = plain_word(fields(rest, 1, 1)[0])
+        if not kind:
+            raise LineError("a partner has a kind")
+        self._partners.append(Partner(kind, *PARTNER_UNTOLD))
 
     def _boot_loader_line(self, rest: str) -> None:
         device, state = fields(rest, 2, 2)

@@ -1,9 +1,11 @@
 """check.sh under real shells: on this machine, and on the files of others."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from applianceforge.cpuid.features import FEATURES
 from applianceforge.cpuid.machine import gather as gather_machine
 from applianceforge.cpuid.registers import Registers
 from applianceforge.cpuid.verdict import Capability, decide
+from applianceforge.model.errors import DiskFullError
 from applianceforge.preflight import dump, gather
 from applianceforge.preflight.facts import Disk, Facts, Partition
 from tests.cpuid.table import ROWS, Row, hidden, named
@@ -285,6 +288,8 @@ def test_without_any_program(shell: tuple[str, ...], tmp_path: Path) -> None:
         # Debian's busybox finds its own programs without a path.
         missing = {unseen.why for unseen in facts.unseen}
         assert {"df is not there", "od is not there", "readlink is not there"} <= missing
+        assert facts.clock is None
+        assert "the clock" in {unseen.what for unseen in facts.unseen}
     assert b"not found" not in done.stderr
 
 
@@ -292,7 +297,7 @@ def test_with_busybox_alone(tmp_path: Path) -> None:
     busybox = shutil.which("busybox")
     if busybox is None:
         pytest.skip("there is no busybox here")
-    for name in ("uname", "df", "od", "readlink"):
+    for name in ("uname", "df", "od", "readlink", "date"):
         (tmp_path / name).symlink_to(busybox)
     alone = read(run(("busybox", "sh"), path=str(tmp_path)))
     usual = read(run(("dash",)))
@@ -304,12 +309,65 @@ def test_with_busybox_alone(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("arguments", [("-h",), ("--json",), ("/", "/")])
+@pytest.mark.parametrize("arguments", [("-h",), ("--json",), ("/", "/"), ("",)])
 def test_wrong_arguments(shell: tuple[str, ...], arguments: tuple[str, ...]) -> None:
     done = run(shell, *arguments)
     assert done.returncode == 2
     assert done.stdout == b""
     assert done.stderr.startswith(b"usage: ")
+    assert b"ROOT is" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_a_root_that_is_no_directory(shell: tuple[str, ...], tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("x")
+    done = run(shell, str(tmp_path / name))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == f"check.sh: {tmp_path / name} is no directory\n".encode()
+
+
+@pytest.mark.parametrize("output", ["> /dev/full", ">&-"])
+def test_a_dump_that_cannot_be_written_is_a_failure(shell: tuple[str, ...], output: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {output}', "sh", *shell, str(SCRIPT)],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == DiskFullError.exit_status
+    assert done.stderr == b"check.sh: the dump could not be written: is the disk full?\n"
+
+
+def test_the_sentence_stands_once_on_a_terminal(shell: tuple[str, ...], tmp_path: Path) -> None:
+    tree(tmp_path, {"proc/cpuinfo": ATOM_N270})
+    ours, theirs = os.openpty()
+    child = subprocess.Popen([*shell, str(SCRIPT), str(tmp_path)], stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    # Linux ends a terminal that nobody writes to any more with EIO.
+    with contextlib.suppress(OSError):
+        while True:
+            said += os.read(ours, 65536)
+    os.close(ours)
+    assert child.wait(60) == 30
+    assert said.count(b"lm is not among the flags") == 1
+
+
+def test_what_it_cannot_see_is_told(shell: tuple[str, ...], tmp_path: Path) -> None:
+    before = int(time.time())
+    here = read(run(shell))
+    there = read(run(shell, str(tmp_path)))
+    assert here.clock is not None
+    assert here.clock.synchronized is None
+    assert before <= here.clock.now_s <= time.time() + 1
+    assert there.clock is None
+    for facts in (here, there):
+        assert {
+            "the answers of CPUID",
+            "the boot loader and the boot environment",
+            "cluster partners",
+            "file systems that are not mounted",
+        } <= {unseen.what for unseen in facts.unseen}
 
 
 def test_any_user_may_run_it(tmp_path: Path) -> None:

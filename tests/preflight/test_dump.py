@@ -14,6 +14,7 @@ from applianceforge.cpuid.registers import Leaf, Registers
 from applianceforge.cpuid.verdict import Capability, decide
 from applianceforge.model.errors import AccessDeniedError, SettingsError
 from applianceforge.preflight import dump, dump_draft, gather
+from applianceforge.preflight.checks_around import check_partners
 from applianceforge.preflight.facts import (
     BootLoader,
     Clock,
@@ -29,6 +30,7 @@ from tests.cpuid import dump_texts
 from tests.cpuid.table import BY_NAME, ROWS, Row, facts, hidden, leaf, named
 
 CONROE = named("_Conroe")
+KIND_ALONE = "it names the kind alone"
 FLAGS = "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr"
 
 
@@ -89,7 +91,7 @@ def told(known: Facts) -> Facts:
         origin="applianceforge",
         hostname="",
         kernel=known.kernel._replace(command_line="nolm"),
-        partners=tuple(Partner(partner.kind, "", "") for partner in known.partners),
+        partners=tuple(Partner(partner.kind, "the dump", KIND_ALONE) for partner in known.partners),
     )
 
 
@@ -147,6 +149,12 @@ def test_what_is_nobodys_business_stays_out() -> None:
     for secret in ("1234ABCD", "5678EF01", "secret-host", "hush", "password", "10.0.0.7", "drbd.d"):
         assert secret.lower() not in text.lower()
     assert "partner drbd" in text
+
+
+def test_evidence_of_a_partner_has_no_holes() -> None:
+    known = dump.decode("applianceforge-dump 1\npartner drbd\nend\n")
+    (finding,) = check_partners(known)
+    assert finding.evidence == ("drbd: the dump: it names the kind alone",)
 
 
 def test_routes_that_differ_are_told_apart() -> None:
@@ -282,7 +290,10 @@ facts_of_any_kind = st.builds(
     ),
     boot_environments=st.lists(st.binary(max_size=50), max_size=2).map(tuple),
     clock=st.none() | st.builds(Clock, st.integers(-(2**62), 2**62), st.none() | st.booleans()),
-    partners=st.lists(st.builds(Partner, words, st.just(""), st.just("")), max_size=2).map(tuple),
+    partners=st.lists(
+        st.builds(Partner, words.filter(bool), st.just("the dump"), st.just(KIND_ALONE)),
+        max_size=2,
+    ).map(tuple),
     unseen=st.lists(st.builds(Unseen, words, words, words), max_size=2).map(tuple),
     data_mount_point=words,
 )
@@ -340,6 +351,7 @@ def test_anything_comes_back(known: Facts) -> None:
         ("disk sda", "2 fields"),
         ("partition sda1 1", "below a disk"),
         ("partner", "1 fields"),
+        ("partner -", "a partner has a kind"),
         ("unseen root nothing", "told apart"),
         ("kernel 5.10", "2 fields"),
         ("hostname box", "no line 'hostname'"),
