@@ -61,7 +61,8 @@ def _parser(installed: bool) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    # Without `prog` argparse formats a usage line to find it out, which imports shutil.
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog=PROGRAM)
     _add_check(_command(commands, "check", _CHECK_END), installed)
     _add_scan(_command(commands, "scan", _SCAN_END))
     _add_error(_command(commands, "error", _ERROR_END))
