@@ -46,7 +46,7 @@ def scanned(directories: Sequence[Path], release: Release, answered: Answers) ->
     """Scan directories, told by the release and by the administrator what some files are.
 
     Raises:
-        UsageError: One is no directory, or holds no data.
+        SettingsError: One is no directory, or holds no data.
         AccessDeniedError: One must not be read.
     """
     said = (
