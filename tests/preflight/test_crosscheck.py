@@ -9,7 +9,7 @@ from cpuinfo.cpuinfo import CPUID
 
 from applianceforge.cpuid import probe
 from applianceforge.cpuid.registers import Leaf, Registers
-from applianceforge.cpuid.verdict import Verdict
+from applianceforge.cpuid.verdict import Capability, Verdict
 from applianceforge.model.report import Report, Severity
 from applianceforge.preflight import render
 from applianceforge.preflight.crosscheck import KEY, cross_check
@@ -62,8 +62,8 @@ def test_texts(
     answer = {"cpuinfo_version_string": "9.0.0", "brand_raw": "A processor", "flags": flags}
     module = None if flags is None else SimpleNamespace(get_cpu_info=lambda: answer)
     monkeypatch.setitem(sys.modules, "cpuinfo", module)
-    found = cross_check(probe.long_mode()._replace(long_mode=long_mode))
-    page = render.opened((), Report((found,)), render.Style(verbose=True))
+    verdict = Verdict(Capability.CAPABLE, long_mode, "metal", None, 2, ())
+    page = render.lines(verdict, Report((cross_check(verdict),)), render.Style(verbose=True))
     snapshots.same(f"checks/cross-check-{name}", "\n".join(page) + "\n")
 
 
