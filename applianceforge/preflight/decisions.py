@@ -88,7 +88,8 @@ def record(
     if this raises: an acceptance that leaves no trace does not count.
 
     Args:
-        path: The log; it is made if it is not there, for its owner alone.
+        path: The log, a plain file and no link; it is made if it is not there, for its owner
+            alone, and the rights of others on one that is there are taken away.
         decisions: The answers that counted.
         effects: Told of the write.
         time_s: Seconds since 1970 in UTC.
@@ -97,31 +98,18 @@ def record(
 
     Raises:
         DiskFullError: No space is left.
-        AccessDeniedError: It may not be written, or its file system is read-only.
-        SettingsError: A part of the path is missing, or is of another kind.
+        AccessDeniedError: It may not be written, its file system is read-only, or others may read
+            it and it is not ours.
+        SettingsError: A part of the path is missing, or it is no plain file.
     """
     unique = tuple(dict.fromkeys(decisions))
     if not unique:
         return
     lines = [encode(d, time_s=time_s, user_id=user_id, report=report) for d in unique]
     try:
-        with files.named_errors(path, "write the decision log"):
-            torn = _ends_torn(path)
-        # A line that the power cut short stays by itself, and damages none of ours.
-        files.append_line(path, (b"\n" if torn else b"") + b"\n".join(lines), effects)
+        files.append_line(path, b"\n".join(lines), effects, owner_only=True)
     except (DiskFullError, AccessDeniedError, SettingsError) as error:
         raise type(error)(
             f"{error.message}; so no answer counts, for each must be logged",
             hint=f"{error.hint}; or run the check without the answer file",
         ) from error
-
-
-def _ends_torn(path: Path) -> bool:
-    try:
-        with open(path, "rb") as stream:
-            if stream.seek(0, 2) == 0:
-                return False
-            stream.seek(-1, 2)
-            return stream.read(1) != b"\n"
-    except FileNotFoundError:
-        return False

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -122,25 +124,95 @@ def replace_volatile(path: Path, content: bytes, *, mode: int) -> None:
         os.replace(staging, path)
 
 
-def append_line(path: Path, line: bytes, effects: Effects, *, mode: int = _PRIVATE_FILE) -> None:
-    """Append one line durably, or nothing; the power alone can go while half of it is there."""
+def append_line(
+    path: Path,
+    line: bytes,
+    effects: Effects,
+    *,
+    mode: int = _PRIVATE_FILE,
+    owner_only: bool = False,
+) -> None:
+    """Append one line durably, or nothing; the power alone can go while half of it is there.
+
+    Half a line that is there already is ended first, so that it damages none of ours. The file is
+    locked meanwhile, or what is taken back after an error could be another process's line.
+
+    Args:
+        path: The file; it is made if it is not there. A link is not followed.
+        line: Without its line end.
+        effects: Told of the write.
+        mode: Of a new file.
+        owner_only: Take the rights of others away from a file that is there.
+
+    Raises:
+        DiskFullError: No space is left.
+        AccessDeniedError: It may not be written, or others may read it and it is not ours.
+        SettingsError: A part of the path is missing, or it is no plain file.
+    """
     with named_errors(path, "write"):
-        fresh = not path.exists()
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
-        size_bytes = os.fstat(handle).st_size
         try:
-            view = memoryview(line + b"\n")
-            while view:
-                view = view[os.write(handle, view) :]
-            os.fsync(handle)
-        except OSError:
-            os.ftruncate(handle, size_bytes)
-            raise
+            _require_plain(path, path.lstat())  # For a device may act when it is opened.
+            fresh = False
+        except FileNotFoundError:
+            fresh = True
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+        handle = os.open(path, flags, mode)
+        try:
+            _require_plain(path, os.fstat(handle))  # Another may lie there now.
+            if owner_only:
+                _keep_to_owner(path, handle)
+            _lock(handle)
+            _append(handle, line + b"\n")
         finally:
             os.close(handle)
         if fresh:
             sync_directory(path.parent)
     effects.happened(EffectKind.WRITE, f"line in {path}")
+
+
+def _require_plain(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        link = stat.S_ISLNK(status.st_mode)
+        raise SettingsError(
+            f"cannot write {path}: it is {'a link' if link else 'no plain file'}",
+            hint="name the file itself" if link else "name a plain file, or one that is not there",
+        )
+
+
+def _keep_to_owner(path: Path, handle: int) -> None:
+    status = os.fstat(handle)
+    if not status.st_mode & 0o077:
+        return
+    if status.st_uid != os.geteuid():
+        raise AccessDeniedError(
+            f"cannot write {path}: others than its owner, the user {status.st_uid}, may read or"
+            " write it",
+            hint="let its owner run chmod 600 on it, or name another file",
+        )
+    os.fchmod(handle, _PRIVATE_FILE)
+
+
+def _lock(handle: int) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:
+        # Some network file systems have no locks; the line is worth more than they are.
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+
+
+def _append(handle: int, lines: bytes) -> None:
+    size_bytes = os.fstat(handle).st_size
+    if size_bytes and os.pread(handle, 1, size_bytes - 1) != b"\n":
+        lines = b"\n" + lines
+    try:
+        view = memoryview(lines)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.fsync(handle)
+    except OSError:
+        os.ftruncate(handle, size_bytes)
+        raise
 
 
 def truncate_file(path: Path, size_bytes: int, effects: Effects) -> None:

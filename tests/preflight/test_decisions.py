@@ -76,6 +76,48 @@ def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("mode", [0o666, 0o640, 0o604])
+def test_a_log_that_others_may_read_is_kept_from_them(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "log"
+    path.touch()
+    path.chmod(mode)
+    record(path, ONE)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(read(path)) == 1
+
+
+def test_a_log_of_somebody_else_that_others_may_read(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.touch()
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file to somebody")
+    os.chown(path, 65534, 65534)
+    path.chmod(0o644)
+    with pytest.raises(AccessDeniedError, match=r"others than its owner.* so no answer counts"):
+        record(path, ONE)
+    assert path.read_bytes() == b""
+    path.chmod(0o600)
+    record(path, ONE)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_not_followed(tmp_path: Path, there: bool) -> None:
+    target = tmp_path / "target"
+    if there:
+        target.write_text("precious")
+    (tmp_path / "log").symlink_to(target)
+    with pytest.raises(SettingsError, match="log: it is a link; so no answer counts"):
+        record(tmp_path / "log", ONE)
+    assert (target.read_text() == "precious") if there else not target.exists()
+
+
+def test_a_log_is_a_plain_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/null"), Path("/dev/zero")):
+        with pytest.raises(SettingsError, match="it is no plain file"):
+            record(path, ONE)
+
+
 def test_it_is_appended_to_and_each_decision_is_there_once_a_run(tmp_path: Path) -> None:
     path = tmp_path / "log"
     record(path, ONE, ONE, OTHER, ONE)

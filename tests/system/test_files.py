@@ -1,7 +1,11 @@
-"""Removing a tree removes all of it and nothing else."""
+"""Removing a tree removes all of it and nothing else; an appended line is whole or not there."""
 
+import errno
+import fcntl
+import multiprocessing
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -89,3 +93,62 @@ def test_half_a_tree_may_be_removed_again(tmp_path: Path) -> None:
 def test_an_append_where_a_directory_is(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot write"):
         files.append_line(tmp_path, b"x", Effects())
+
+
+def append_many(path: Path, word: bytes) -> None:
+    for _ in range(50):
+        files.append_line(path, word * 1000, Effects())
+
+
+def test_lines_of_two_processes_do_not_mix(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"torn")
+    context = multiprocessing.get_context("fork")
+    both = [context.Process(target=append_many, args=(path, word)) for word in (b"a", b"b")]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+        assert one.exitcode == 0
+    torn, *lines = path.read_bytes().splitlines()
+    assert torn == b"torn"
+    assert sorted(lines) == [b"a" * 1000] * 50 + [b"b" * 1000] * 50
+
+
+def test_what_is_taken_back_is_not_another_s_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else appends while our line is being taken back: that waits for the lock."""
+    path = tmp_path / "log"
+    append = threading.Thread(
+        target=files.append_line, args=(path, b"theirs", Effects()), daemon=True
+    )
+
+    def broken(handle: int) -> None:
+        monkeypatch.undo()
+        append.start()
+        with open(path, "rb") as held, pytest.raises(BlockingIOError):
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        append.join(0.3)
+        assert path.read_bytes() == b"ours\n"
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(SettingsError, match="Input/output error"):
+        files.append_line(path, b"ours", Effects())
+    append.join(60)
+    assert path.read_bytes() == b"theirs\n"
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    error = errno.ENOLCK
+    files.append_line(tmp_path / "log", b"x", Effects())
+    assert (tmp_path / "log").read_bytes() == b"x\n"
+    error = errno.EIO
+    with pytest.raises(SettingsError):
+        files.append_line(tmp_path / "log", b"x", Effects())
+    assert (tmp_path / "log").read_bytes() == b"x\n"
