@@ -30,13 +30,13 @@ whose author has left comes up again before it is forgotten.
 
 from __future__ import annotations
 
-import configparser
 import re
 from datetime import date, timedelta
 from difflib import get_close_matches
 from typing import Iterable
 
 from applianceforge.model.errors import AccessDeniedError, SettingsError
+from applianceforge.preflight import given_file, sections
 from applianceforge.preflight.answers import (
     DISPOSITIONS,
     NEVER_ACCEPTED,
@@ -46,10 +46,14 @@ from applianceforge.preflight.answers import (
     statements,
 )
 from applianceforge.preflight.render import printable
+from applianceforge.preflight.sections import Section, cut
 
 LONGEST_DAYS = 366
-_LARGEST_BYTES = 1 << 20
+# 400 answers with a sentence each; who has more answers by pattern.
+LARGEST_BYTES = 64 << 10
+MOST_SECTIONS = 1000
 _LONGEST_VALUE = 1000
+_LONGEST_KEY = 100
 _MOST_PROBLEMS = 100
 
 _KEYS = {"accept": ("reason", "expires", "by"), "data": ("is", "reason", "expires", "by")}
@@ -58,19 +62,8 @@ _FINDING_KEY = re.compile(r"[a-z0-9][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)+")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-class _Parser(configparser.RawConfigParser):
-    # A pattern may hold brackets: the header ends with the last one, and the line with it. The
-    # class's own expression ends at the first or the last one, by the version of Python.
-    SECTCRE = re.compile(r"\[(?P<header>.+)\]\s*$")
-
-    def __init__(self, strict: bool) -> None:
-        super().__init__(
-            delimiters=("=",),
-            comment_prefixes=("#", ";"),
-            strict=strict,
-            empty_lines_in_values=False,
-            default_section="\0",
-        )
+# A line end by Windows is one; nothing else that a terminal obeys belongs into such a file.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def read(path: str, today: date) -> Answers:
@@ -82,19 +75,18 @@ def read(path: str, today: date) -> Answers:
 
     Raises:
         AccessDeniedError: It may not be read.
-        SettingsError: It cannot be read, is larger than 1 MiB, or has mistakes; all are named.
+        SettingsError: It cannot be read, is larger than 64 KiB, or has mistakes; all are named.
     """
     try:
-        with open(path, "rb") as stream:
-            content = stream.read(_LARGEST_BYTES + 1)
+        content = given_file.read(path, LARGEST_BYTES)
     except PermissionError as error:
         raise AccessDeniedError(
             f"cannot read the answer file {path}: {error.strerror}",
             hint="run as root, or as the user who owns it",
         ) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise SettingsError(
-            f"cannot read the answer file {path}: {getattr(error, 'strerror', None) or error}",
+            f"cannot read the answer file {path}: {error.strerror}",
             hint="check the path that was given",
         ) from error
     return decode(content, path, today)
@@ -111,13 +103,14 @@ def decode(content: bytes, name: str, today: date) -> Answers:
     Raises:
         SettingsError: It has mistakes; the message or the evidence names every one.
     """
-    if len(content) > _LARGEST_BYTES:
+    if len(content) > LARGEST_BYTES:
         raise SettingsError(
-            f"the answer file {name} is larger than 1 MiB",
-            hint="give the file with the answers; a few lines are usual",
+            f"the answer file {name} is larger than {LARGEST_BYTES >> 10} KiB",
+            hint="give the file with the answers; a few lines are usual, and one pattern such as"
+            " [data cache/**] answers for many files",
         )
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise SettingsError(
@@ -125,6 +118,14 @@ def decode(content: bytes, name: str, today: date) -> Answers:
             f" 0x{content[error.start]:02x}",
             hint="save it as UTF-8",
         ) from error
+    control = _CONTROL.search(text)
+    if control is not None:
+        line = text.count("\n", 0, control.start()) + 1
+        raise SettingsError(
+            f"the answer file {name} is not plain text: line {line} holds the control character"
+            f" 0x{ord(control[0]):02x}",
+            hint="remove it, or write the line anew",
+        )
     reading = _Reading(today)
     answers = reading.answers(text, name)
     if reading.problems:
@@ -151,57 +152,58 @@ class _Reading:
     def __init__(self, today: date) -> None:
         self.problems: list[str] = []
         self._today = today
-        self._last = today + timedelta(days=LONGEST_DAYS)
+        # A clock may show the last year that there is.
+        self._last = today + min(timedelta(days=LONGEST_DAYS), date.max - today)
 
     def answers(self, text: str, name: str) -> Answers:
-        parser = _Parser(strict=True)
-        try:
-            parser.read_string(text)
-        except (configparser.DuplicateSectionError, configparser.DuplicateOptionError) as error:
-            self.problems.append(_repeated(error))
-            # The rest is read all the same, so that its mistakes are told too.
-            parser = _Parser(strict=False)
-            try:
-                parser.read_string(text)
-            except configparser.Error as second:
-                self.problems.extend(_syntax(second, text))
-        except configparser.Error as error:
-            self.problems.extend(_syntax(error, text))
+        found, problems = sections.decode(text)
+        if len(found) > MOST_SECTIONS:
+            raise SettingsError(
+                f"the answer file {name} has {len(found)} sections; {MOST_SECTIONS} are possible",
+                hint="one pattern such as [data cache/**] answers for many files",
+            )
+        self.problems.extend(problems)
         accepts: list[Accept] = []
         data: list[DataAnswer] = []
-        for section in parser.sections():
-            kind, _, subject = section.strip().partition(" ")
+        for section in found:
+            kind, _, subject = section.name.strip().partition(" ")
             subject = subject.strip()
             if kind not in _KEYS or not subject:
-                self.problems.append(_unknown_section(section))
+                self.problems.append(_unknown_section(section.name))
                 continue
-            values = self._values(section, kind, parser)
+            values = self._values(section, kind)
+            shown = cut(section.name)
             if kind == "accept":
-                accepts.extend(self._accept(section, subject, values))
+                accepts.extend(self._accept(shown, subject, values))
             else:
-                data.extend(self._data(section, subject, values))
-        self._twice(accepts, data)
+                data.extend(self._data(shown, subject, values))
+        self._twice([a.key for a in accepts])
+        self._twice([d.pattern for d in data])
         told = () if self.problems else statements(data, self._today)
         return Answers(tuple(accepts), tuple(data), told, name)
 
-    def _twice(self, accepts: list[Accept], data: list[DataAnswer]) -> None:
-        # `[accept  a.b]` and `[accept a.b]` are two sections to the parser, one answer to us.
-        for subjects in ([a.key for a in accepts], [d.pattern for d in data]):
-            for subject in sorted({s for s in subjects if subjects.count(s) > 1}):
-                self.problems.append(f"{subject} is answered twice: keep one of the sections")
+    def _twice(self, subjects: list[str]) -> None:
+        # `[accept  a.b]` and `[accept a.b]` are two sections of the file, one answer to us.
+        seen: set[str] = set()
+        twice: set[str] = set()
+        for subject in subjects:
+            (twice if subject in seen else seen).add(subject)
+        for subject in sorted(twice):
+            self.problems.append(f"{cut(subject)} is answered twice: keep one of the sections")
 
-    def _values(self, section: str, kind: str, parser: _Parser) -> dict[str, str]:
+    def _values(self, section: Section, kind: str) -> dict[str, str]:
+        name = cut(section.name)
         values: dict[str, str] = {}
-        for key, value in parser.items(section):
+        for key, value in section.values.items():
             if key not in _KEYS[kind]:
-                self.problems.append(f"[{section}] {key}: not known; {_near(key, _KEYS[kind])}")
+                self.problems.append(f"[{name}] {cut(key)}: not known; {_near(key, _KEYS[kind])}")
             elif len(value) > _LONGEST_VALUE:
-                self.problems.append(f"[{section}] {key}: longer than {_LONGEST_VALUE} characters")
+                self.problems.append(f"[{name}] {key}: longer than {_LONGEST_VALUE} characters")
             else:
                 values[key] = " ".join(value.split())
         for key in _REQUIRED[kind]:
-            if not values.get(key) and not (key in parser[section] and key not in values):
-                self.problems.append(f"[{section}] {key}: missing; write `{key} = {_SAMPLES[key]}`")
+            if not values.get(key) and not (key in section.values and key not in values):
+                self.problems.append(f"[{name}] {key}: missing; write `{key} = {_SAMPLES[key]}`")
         return values
 
     def _accept(self, section: str, key: str, values: dict[str, str]) -> list[Accept]:
@@ -209,10 +211,10 @@ class _Reading:
         first = key.partition(".")[0]
         if first in NEVER_ACCEPTED:
             self.problems.append(f"[{section}]: {_WHYNEVER_ACCEPTED[first]}")
-        elif not _FINDING_KEY.fullmatch(key):
+        elif len(key) > _LONGEST_KEY or not _FINDING_KEY.fullmatch(key):
             self.problems.append(
-                f"[{section}]: {key!r} is no key of a finding; take the word in brackets behind"
-                " the finding's title"
+                f"[{section}]: {cut(key)!r} is no key of a finding; take the word in brackets"
+                " behind the finding's title"
             )
         elif expires is not None:
             return [Accept(key, values.get("reason", ""), expires, values.get("by", ""))]
@@ -220,13 +222,15 @@ class _Reading:
 
     def _data(self, section: str, pattern: str, values: dict[str, str]) -> list[DataAnswer]:
         word = values.get("is", "")
+        if len(pattern) > _LONGEST_VALUE:
+            self.problems.append(f"[{section}]: longer than {_LONGEST_VALUE} characters")
         if pattern.startswith("/") or ".." in pattern.split("/"):
             self.problems.append(
                 f"[{section}]: a pattern is relative to the directory that is scanned; write it"
                 f" without {'the first /' if pattern.startswith('/') else '..'}"
             )
         if word and word not in DISPOSITIONS:
-            self.problems.append(f"[{section}] is: {word!r} is not known; {_near(word)}")
+            self.problems.append(f"[{section}] is: {cut(word)!r} is not known; {_near(word)}")
         expires = self._date(section, values)
         return [DataAnswer(pattern, word, values.get("reason", ""), expires, values.get("by", ""))]
 
@@ -240,7 +244,7 @@ class _Reading:
             day = date(int(text[:4]), int(text[5:7]), int(text[8:]))
         except ValueError:
             self.problems.append(
-                f"[{section}] expires: {text!r} is no day; write it as {_SAMPLES['expires']}"
+                f"[{section}] expires: {cut(text)!r} is no day; write it as {_SAMPLES['expires']}"
             )
             return None
         if day > self._last:
@@ -261,14 +265,14 @@ _WHYNEVER_ACCEPTED = {
 
 def _near(word: str, known: Iterable[str] = DISPOSITIONS) -> str:
     known = tuple(known)
-    close = get_close_matches(word[:_LONGEST_VALUE], known, 1)
+    close = get_close_matches(word[:_LONGEST_KEY], known, 1)
     if close:
         return f"did you mean {close[0]!r}?"
     return "known are " + ", ".join(known)
 
 
 def _unknown_section(section: str) -> str:
-    kind = section.split(" ")[0]
+    kind, section = section.split(" ")[0], cut(section)
     if kind in _KEYS:
         what = "a finding's key" if kind == "accept" else "a pattern of file names"
         return f"[{section}]: {what} is missing, as in [{kind} {_SUBJECTS[kind]}]"
@@ -279,23 +283,3 @@ def _unknown_section(section: str) -> str:
 
 
 _SUBJECTS = {"accept": "data.unknown", "data": "cache/shop/*.db"}
-
-
-def _repeated(error: configparser.Error) -> str:
-    if isinstance(error, configparser.DuplicateOptionError):
-        return f"line {error.lineno}: [{error.section}] {error.option}: given twice; keep one"
-    assert isinstance(error, configparser.DuplicateSectionError)
-    return f"line {error.lineno}: [{error.section}] is there twice; keep one"
-
-
-def _syntax(error: configparser.Error, text: str) -> list[str]:
-    if isinstance(error, configparser.MissingSectionHeaderError):
-        return [f"line {error.lineno}: stands before the first section, such as [accept KEY]"]
-    if isinstance(error, configparser.ParsingError):
-        lines = text.split("\n")
-        return [
-            f"line {number}: `{lines[number - 1].strip()}` is no section, no `key = value` and no"
-            " comment"
-            for number, _ in error.errors
-        ]
-    return [error.message]

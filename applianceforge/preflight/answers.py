@@ -15,6 +15,7 @@ from typing import Iterable, NamedTuple, Sequence
 
 from applianceforge.formats.foreign_words import Disposition
 from applianceforge.model.report import Finding, Remedy, Report, Severity
+from applianceforge.preflight.keys import KNOWN_KEYS, is_possible
 from applianceforge.preflight.scan_result import Scan, Statement
 
 DISPOSITIONS = {
@@ -25,6 +26,8 @@ DISPOSITIONS = {
     "carried-over": Disposition.CARRY_OVER,
 }
 NEVER_ACCEPTED = ("processor", "answers")
+# More than this nobody reads.
+_MOST_LINES = 100
 _LIGHTER = {
     Severity.INHIBITOR: Severity.WARNING,
     Severity.WARNING: Severity.INFO,
@@ -164,7 +167,7 @@ def _expired(answers: Answers, today: date) -> tuple[Finding, ...]:
             Severity.WARNING,
             "Some answers have expired",
             "They do not count any more, and what they answered is told as if they were not there.",
-            tuple(f"[{section}] expired on {day.isoformat()}" for section, day in late),
+            _some([f"[{section}] expired on {day.isoformat()}" for section, day in late]),
             (
                 Remedy(
                     "Look whether each reason still holds. If it does, write a new day; if not,"
@@ -181,16 +184,40 @@ def _unused(valid: dict[str, Accept], found: set[str]) -> tuple[Finding, ...]:
     unused = sorted(set(valid) - found)
     if not unused:
         return ()
-    evidence = []
-    for key in unused:
-        close = get_close_matches(key, sorted(found), 1, 0.8)
-        evidence.append(f"[accept {key}]" + (f"; did you mean {close[0]}?" if close else ""))
+    evidence = [f"[accept {key}]{_instead(key, found)}" for key in unused[:_MOST_LINES]]
+    evidence += unused[_MOST_LINES:]
+    summary = "Nothing of these keys was found this time."
+    if any(is_possible(key) for key in unused):
+        summary += " It may have been mended since."
+    if any(key not in KNOWN_KEYS for key in unused):
+        summary += (
+            " A key that is misspelt accepts nothing: take it from the brackets behind the"
+            " finding's title."
+        )
     return (
         Finding(
             "answers.unused",
             Severity.INFO,
             "Some answers fit no finding",
-            "Nothing of these keys was found this time. It may have been mended since.",
-            tuple(evidence),
+            summary,
+            _some(evidence),
         ),
     )
+
+
+def _instead(key: str, found: set[str]) -> str:
+    """Return what may have been meant, if the check cannot make a finding of this key."""
+    if key in KNOWN_KEYS:
+        return ""
+    # What was found this time was meant more likely than what was not.
+    for known in (sorted(found), KNOWN_KEYS):
+        close = get_close_matches(key, known, 1, 0.8)
+        if close:
+            return f"; did you mean {close[0]}?"
+    return "" if is_possible(key) else "; the check has no such key"
+
+
+def _some(lines: list[str]) -> tuple[str, ...]:
+    if len(lines) <= _MOST_LINES:
+        return tuple(lines)
+    return (*lines[:_MOST_LINES], f"and {len(lines) - _MOST_LINES} more")

@@ -13,6 +13,7 @@ from typing import Any
 
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import SettingsError
+from applianceforge.preflight import given_file
 from applianceforge.preflight.requirements import (
     DataStatement,
     Kernel,
@@ -33,6 +34,10 @@ _LARGEST_SIZE = 1 << 60
 _LARGEST_TIME = 1 << 40
 _MOST_ENTRIES = 10_000
 _LONGEST_TEXT = 4000
+_LONGEST_KEY = 80
+# The largest numbers that are meant have 19.
+_MOST_DIGITS = 20
+_MOST_PROBLEMS = 100
 
 
 def read(path: Path) -> Release:
@@ -42,8 +47,7 @@ def read(path: Path) -> Release:
         SettingsError: It cannot be read, is too large, or is wrong.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_BYTES + 1)
+        data = given_file.read(str(path), LARGEST_BYTES)
     except OSError as error:
         raise SettingsError(
             f"{path} cannot be read: {error.strerror}",
@@ -76,18 +80,18 @@ def decode(data: bytes, name: str = "RELEASE.json") -> Release:
         )
     release = _release(reader, document)
     if reader.problems or release is None:
-        count = len(reader.problems)
+        count = reader.count
         raise SettingsError(
             f"{name} has {count} problem{'' if count == 1 else 's'}: {reader.problems[0]}",
             hint="mend the file as docs/requirements.md says, or ask your vendor for a right one",
-            evidence=tuple(reader.problems),
+            evidence=reader.told,
         )
     return release
 
 
 def _parsed(data: bytes, name: str) -> dict[str, Any]:
     try:
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+        document = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique, parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise SettingsError(
             f"{name} is not JSON: {error}", hint="download it again, or ask your vendor for it"
@@ -100,11 +104,16 @@ def _parsed(data: bytes, name: str) -> dict[str, Any]:
     return document
 
 
+def _whole(digits: str) -> float:
+    # What is beyond every limit need not be read digit by digit, nor be said so.
+    return int(digits) if len(digits) <= _MOST_DIGITS else float("inf")
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"the key {key!r} is there twice")
+            raise ValueError(f"the key {key[:_LONGEST_KEY]!r} is there twice")
         found[key] = value
     return found
 
@@ -114,16 +123,27 @@ class _Reader:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
+        self.count = 0
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Return the first problems, and how many more there are."""
+        more = self.count - len(self.problems)
+        return (*self.problems, f"and {more} more") if more else tuple(self.problems)
 
     def wrong(self, where: str, what: str) -> None:
-        self.problems.append(f"{where} {what}")
+        self.count += 1
+        if self.count <= _MOST_PROBLEMS:
+            self.problems.append(f"{where} {what}")
 
     def keys(self, document: dict[str, Any], where: str, known: tuple[str, ...]) -> None:
         for key in document:
             if key not in known:
-                near = get_close_matches(key[:_LONGEST_TEXT], known, 1)
+                # Looking for the nearest takes time, of which a made-up file must not get much.
+                few = self.count < _MOST_PROBLEMS
+                near = get_close_matches(key[:_LONGEST_KEY], known, 1) if few else []
                 meant = f"; did you mean {near[0]}?" if near else ""
-                self.wrong(f"{where}{key[:80]}", f"is not known{meant}")
+                self.wrong(f"{where}{key[:_LONGEST_KEY]}", f"is not known{meant}")
 
     def object(self, document: dict[str, Any], key: str) -> dict[str, Any] | None:
         value = document.get(key)
@@ -144,7 +164,7 @@ class _Reader:
     def text(self, document: dict[str, Any], key: str, where: str, *, needed: bool = False) -> str:
         value = document.get(key, "")
         if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
-            self.wrong(where + key, "must be a text")
+            self.wrong(where + key, f"must be a text of at most {_LONGEST_TEXT} characters")
             return ""
         if needed and not value.strip():
             self.wrong(where + key, "must be there")

@@ -2,6 +2,7 @@
 
 import os
 import random
+import socket
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from applianceforge.formats.foreign_words import Disposition
 from applianceforge.model.errors import AccessDeniedError, ForgeError, SettingsError
 from applianceforge.model.report import Finding, Report, Severity
-from applianceforge.preflight import answer_file, answers, render
+from applianceforge.preflight import answer_file, answers, given_file, render
 from applianceforge.preflight.answers import Accept, Answers, DataAnswer, Decision, apply
 from applianceforge.preflight.scan_result import Scan, Statement
 from tests import snapshots
@@ -160,7 +161,13 @@ def test_a_section_named_default_means_nothing_special() -> None:
             "x is answered",
         ),
         (b"[data x]\nis = discard\nreason = \xff\n", "line 3 holds the byte 0xff"),
-        (b"#" * ((1 << 20) + 1), "larger than 1 MiB"),
+        (b"#" * (answer_file.LARGEST_BYTES + 1), "larger than 64 KiB"),
+        ("[\0]\nreason = r\nexpires = 2026-12-31\n[accept a.b]\n", "line 1 holds the control"),
+        ("# a\n[accept a.b]\nreason = a\x1b[2J\nexpires = 2026-12-31\n", "character 0x1b"),
+        ("[accept a.b]\rreason = r\n", "line 1 holds the control character 0x0d"),
+        ("[accept a.b]\nreason = \u0085\n", "line 2 holds the control character 0x85"),
+        (f"[accept a.{'b' * 99}]\nreason = r\nexpires = 2026-12-31\n", "is no key of a finding"),
+        (f"[data {'b' * 1001}]\nis = discard\nreason = r\n", "longer than 1000"),
     ],
 )
 def test_a_mistake(text: str | bytes, words: str) -> None:
@@ -171,8 +178,43 @@ def test_a_mistake(text: str | bytes, words: str) -> None:
     assert not error.evidence or len(error.evidence) > 1
 
 
-def test_a_file_of_just_1_mib_is_read() -> None:
-    decode(b"#" * (1 << 20))
+def test_a_file_of_just_64_kib_is_read() -> None:
+    decode(b"#" * answer_file.LARGEST_BYTES)
+
+
+def test_as_many_sections_as_nobody_writes() -> None:
+    one = "[data {:x}]\nis=discard\nreason=r\n"
+    assert len(decode("".join(map(one.format, range(1000)))).data) == 1000
+    assert "has 1001 sections; 1000 are" in refused("".join(map(one.format, range(1001)))).message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"[data {number:x}]\n" for number in range(100_000)),
+        "".join(f"[data {number}]\nis = discard\nreason = r\n" for number in range(25_000)),
+        "[accept a.b]\n" + "zz\n" * 300_000,
+        "[accept a.b]\nreason = r\n" + " z\n" * 300_000,
+        "".join(f"{number} = x\n" for number in range(80_000)),
+    ],
+)
+def test_a_file_that_a_program_made_is_refused_at_once(text: str) -> None:
+    """Each took a minute or more: the time grew with the square of the size."""
+    assert "larger than 64 KiB" in refused(text).message
+    refused(text[: answer_file.LARGEST_BYTES])
+
+
+def test_messages_are_short() -> None:
+    long = "z" * 60_000
+    for text in (
+        f"[{long}]\n",
+        f"[accept {long}]\n{long}\n",
+        f"[data {long}]\nis = {long}\n",
+        f"[data x]\n{long} = 1\n{long} = 1\nis = {'z' * 999}\nexpires = {'z' * 999}\n",
+        f"{long}\n[data {long[:50_000]}\n",
+        f"[data x]\n{long[:30_000]}\n[{long[:15_000]}]\n[{long[:15_000]}]\n",
+    ):
+        assert max(map(len, problems(text))) < 400
 
 
 def test_every_mistake_at_once() -> None:
@@ -208,16 +250,61 @@ def test_a_file_is_read(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
     for path in (
         tmp_path / "none",
         tmp_path,
         Path("/dev/zero"),
+        Path("/dev/null"),
+        Path("/proc/kmsg"),
+        Path("/proc/self/status"),
+        tmp_path / "socket",
         tmp_path / "x" / "y",
         Path("a\0b"),
     ):
         with pytest.raises(SettingsError) as caught:
             answer_file.read(str(path), TODAY)
         assert str(path) in caught.value.message
+
+
+def test_a_pipe_that_nobody_writes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    monkeypatch.setattr(given_file, "_PATIENCE_S", 0.05)
+    with pytest.raises(SettingsError, match=r"this pipe did not end within 0\.05 seconds"):
+        answer_file.read(str(path), TODAY)
+    # Nor does one that somebody holds open, and sends half of it.
+    writer = os.open(path, os.O_RDWR)
+    try:
+        os.write(writer, GOOD[:100].encode())
+        with pytest.raises(SettingsError, match="did not end"):
+            answer_file.read(str(path), TODAY)
+    finally:
+        os.close(writer)
+
+
+def test_a_pipe_of_a_shell_is_read() -> None:
+    """As in `--answers <(...)`: the writer may begin late, and writes by pieces."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        for place in range(0, len(GOOD), 50):
+            os.write(writer, GOOD[place : place + 50].encode())
+        os._exit(0)
+    os.close(writer)
+    try:
+        path = f"/dev/fd/{reader}"
+        assert answer_file.read(path, TODAY) == decode(GOOD)._replace(name=path)
+    finally:
+        os.close(reader)
+        os.waitpid(child, 0)
+
+
+def test_in_the_last_year_that_there_is() -> None:
+    text = GOOD.replace("2026-12-31", "9999-12-31")
+    said = answer_file.decode(text.encode(), "box.answers", date(9999, 11, 22))
+    assert said.accepts[0].expires == date.max
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
@@ -234,9 +321,10 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
 
 
 def test_what_is_foreign_does_not_reach_the_terminal() -> None:
-    for text in ("[\x1b[2J]\n", "[data x]\n\x1b[2J = 1\n", "[data x]\n\x1b[2J\n"):
+    # Control characters are refused at once; this mark turns the direction of writing.
+    for text in ("[\u202e]\n", "[data x]\n\u202e = 1\n", "[data x]\n\u202e\n"):
         said = problems(text)
-        assert any("\\x1b[2" in line for line in said)
+        assert any("\\u202e" in line for line in said)
         assert all(line.isprintable() for line in said)
 
 
@@ -310,6 +398,33 @@ def test_answers_that_fit_nothing_are_told_with_the_nearest() -> None:
     assert (told.key, told.severity) == ("answers.unused", Severity.INFO)
     assert told.evidence == ("[accept data.unknwon]; did you mean data.unknown?",)
     assert decisions == ()
+
+
+def test_the_nearest_of_all_keys_is_told_of_a_misspelt_one() -> None:
+    """Not only of those that were found: what was meant may have been mended by then."""
+    said = Answers(tuple(Accept(key, "r", LAST) for key in ("resources.memroy", "x.y")))
+    (told,) = apply(said, Report(), TODAY)[0].findings
+    assert told.evidence == (
+        "[accept resources.memroy]; did you mean resources.memory?",
+        "[accept x.y]; the check has no such key",
+    )
+    assert "mended" not in told.summary
+    assert "misspelt" in told.summary
+
+
+def test_a_key_that_is_right_may_have_been_mended() -> None:
+    for key in ("resources.memory", "data.some-format-of-tomorrow"):
+        (told,) = apply(accept(key), Report(), TODAY)[0].findings
+        assert told.evidence == (f"[accept {key}]",)
+        assert "mended" in told.summary
+
+
+def test_a_thousand_answers_that_do_not_count_are_not_all_told() -> None:
+    for expires in (LAST, TODAY - timedelta(1)):
+        said = Answers(tuple(Accept(f"a.b{n}", "r", expires) for n in range(1000)))
+        (told,) = apply(said, Report(), TODAY)[0].findings
+        assert len(told.evidence) == 101
+        assert told.evidence[-1] == "and 900 more"
 
 
 def test_texts() -> None:

@@ -1,6 +1,7 @@
 """The release's file: the documented example, and everything that can be wrong with one."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import SettingsError
-from applianceforge.preflight import release_file, requirements
+from applianceforge.preflight import given_file, release_file, requirements
 from applianceforge.preflight.answers import DISPOSITIONS
 from applianceforge.preflight.release_file import decode, read
 from applianceforge.preflight.requirements import for_target
@@ -94,6 +95,9 @@ def test_without_a_release() -> None:
         ({"architecture": []}, "architecture must be one of i386, amd64"),
         ({"version": " "}, "version must be there"),
         ({"version": 8}, "version must be a text"),
+        ({"version": "8" * 5000}, "version must be a text of at most 4000 characters"),
+        ({"schema": 10**4000}, "schema must be the number 1"),
+        ({"released_s": 10**4000}, "released_s must be a whole number from 0 to"),
         ({"relased_s": 1}, "relased_s is not known; did you mean released_s?"),
         ({"zzz": 1}, "zzz is not known"),
         ({"released_s": -1}, "released_s must be a whole number from 0 to"),
@@ -137,6 +141,27 @@ def test_all_problems_are_told_at_once() -> None:
     assert len(found) == 6
 
 
+def test_a_thousand_problems_are_not_all_told() -> None:
+    found = problems({**LEAST, **{f"versio{number}": "z" * 50 for number in range(1000)}})
+    assert len(found) == 101
+    assert found[-1] == "and 900 more"
+
+
+def test_messages_are_short() -> None:
+    long = "z" * 100_000
+    twice = '{"' + long + '": 1, "' + long + '": 1}'
+    for data in (twice, '{"schema": 1, "' + long + '": 1}', '{"schema": ' + "9" * 20 + "}"):
+        with pytest.raises(SettingsError) as caught:
+            decode(data.encode())
+        assert len(caught.value.message) < 200
+        assert all(len(line) < 200 for line in caught.value.evidence)
+
+
+def test_a_mark_of_the_byte_order_says_nothing() -> None:
+    """Editors of Windows write one."""
+    assert decode(b"\xef\xbb\xbf" + json.dumps(LEAST).encode()).version == "2"
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -161,11 +186,21 @@ def test_read(tmp_path: Path) -> None:
         read(path)
     with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
         read(tmp_path)
+    for other in ("/dev/zero", "/proc/kmsg", "/proc/self/status", "a\0b"):
+        with pytest.raises(SettingsError, match="cannot be read: "):
+            read(Path(other))
     path.write_text(json.dumps(LEAST))
     assert read(path).version == "2"
     path.write_bytes(b"{}")
     with pytest.raises(SettingsError, match=str(path)):
         read(path)
+
+
+def test_a_pipe_that_nobody_writes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(given_file, "_PATIENCE_S", 0.05)
+    with pytest.raises(SettingsError, match="this pipe did not end"):
+        read(tmp_path / "pipe")
 
 
 @settings(deadline=None)

@@ -1,0 +1,77 @@
+"""The keys of all findings that the check can make. A key never changes.
+
+The names of formats come from the scanner, which may learn more: every `data.FORMAT` can be a key.
+"""
+
+from __future__ import annotations
+
+KNOWN_KEYS = (
+    "answers.expired",
+    "answers.unused",
+    "boot.environment",
+    "boot.loader",
+    "check.not-judged",
+    "check.unseen",
+    "clock.unsynchronized",
+    "clock.wrong",
+    "cluster.partners",
+    "data.atop",
+    "data.atop-64bit",
+    "data.berkeley-db-environment",
+    "data.core",
+    "data.discard",
+    "data.disk-image",
+    "data.elf",
+    "data.exim-hints",
+    "data.gdbm",
+    "data.gdbm-64bit",
+    "data.lmdb",
+    "data.lmdb-64bit",
+    "data.other-file-systems",
+    "data.perl-storable",
+    "data.perl-storable-64bit",
+    "data.postgresql",
+    "data.postgresql-64bit",
+    "data.postgresql-damaged",
+    "data.postgresql-tablespace",
+    "data.postgresql-wal",
+    "data.postgresql-wal-64bit",
+    "data.python-venv",
+    "data.python-venv-64bit",
+    "data.rebuilt",
+    "data.rrd",
+    "data.rrd-64bit",
+    "data.rrd-foreign",
+    "data.squid-cache",
+    "data.stated",
+    "data.sysstat-old",
+    "data.unknown",
+    "data.unknown-binary",
+    "data.unreadable",
+    "data.unused-statements",
+    "data.vanished",
+    "filesystem.clean-unmount",
+    "filesystem.dirty-log",
+    "filesystem.errors",
+    "filesystem.read-only",
+    "firmware.uefi32",
+    "firmware.uefi64",
+    "kernel.ia32-emulation",
+    "kernel.userland",
+    "postgresql.collations",
+    "postgresql.extensions",
+    "postgresql.not-asked",
+    "postgresql.version",
+    "processor.contradiction",
+    "processor.cross-check",
+    "processor.level",
+    "processor.long-mode",
+    "resources.data-space",
+    "resources.memory",
+    "resources.slot",
+)
+
+
+def is_possible(key: str) -> bool:
+    """Return whether a check can make a finding of this key."""
+    return key in KNOWN_KEYS or key.startswith("data.")
