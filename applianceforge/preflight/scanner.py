@@ -4,8 +4,9 @@ The scan opens regular files and directories, nothing else, and never waits for 
 socket or a device is counted by its type. It follows no link, so it stays in the directory that it
 was given, and it enters no directory on which another file system is mounted, so it meets neither
 /proc nor a server that does not answer. It changes no time of access where the kernel allows that
-(to the owner and to root). Memory is bounded: one descriptor of a directory at a time, the paths of
-directories still to come, and a few examples of each kind.
+(to the owner and to root). Memory is bounded: the way down to the
+directory that is gone over, with the names of the directories still to come on each of its levels,
+at most 32 descriptors, and a few examples of each kind.
 """
 
 from __future__ import annotations
@@ -29,8 +30,11 @@ from applianceforge.preflight.scan_tally import Groups, Misses, Statements
 _PROGRESS_FILES = 1000
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
-# A path that the kernel takes in one piece; PATH_MAX is 4096 with the closing zero.
-_PIECE_BYTES = 2048
+# How many levels of directories are open at once.
+_OPEN_LEVELS = 32
+# Paths longer than twice this, which no program can open in one piece either (PATH_MAX is 4096),
+# are told without their middle.
+_PATH_LETTERS = 4096
 # Gone, replaced by a link, by something else than a directory, or by another file: all the same.
 _VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 # File systems that hold no data of anybody.
@@ -53,12 +57,31 @@ class _Waiting(NamedTuple):
 
     Attributes:
         identity: Device and inode, as its parent's listing had them.
-        whole: The thing that it is a part of.
     """
 
-    path: str
-    identity: tuple[int, int] | None
-    whole: _Whole | None
+    name: str
+    identity: tuple[int, int]
+
+
+class _Level:
+    """A directory on the way down.
+
+    Attributes:
+        descriptor: -1 where it is closed for the time being.
+        whole: The thing that it is a part of.
+        letters: How long its path is.
+        waiting: The directories in it that are still to be gone over.
+    """
+
+    __slots__ = ("descriptor", "identity", "letters", "name", "waiting", "whole")
+
+    def __init__(self, name: str, descriptor: int, above: _Level | None) -> None:
+        self.name = name
+        self.descriptor = descriptor
+        self.identity = _identity(os.fstat(descriptor))
+        self.whole: _Whole | None = above.whole if above is not None else None
+        self.letters: int = above.letters + len(name) + 1 if above is not None else 0
+        self.waiting: list[_Waiting] = []
 
 
 def scan(
@@ -126,20 +149,26 @@ class _Scanner:
         self._statements = Statements(statements)
         self._groups = Groups(self._statements)
         self._clusters: list[Cluster] = []
-        self._wholes: list[_Whole] = []
         self._unreadable = Misses()
         self._elsewhere = Misses()
-        self._waiting: list[_Waiting] = []
+        self._way: list[_Level] = []
         self._files = self._directories = self._size_bytes = self._vanished = 0
         self._kinds = {stat.S_IFLNK: 0, stat.S_IFIFO: 0, stat.S_IFSOCK: 0, stat.S_IFCHR: 0}
 
     def run(self) -> Scan:
         """Go over everything, and return what was found."""
-        self._waiting.append(_Waiting("", None, None))
-        while self._waiting:
-            self._enter(self._waiting.pop())
-        for whole in self._wholes:
-            self._finish(whole)
+        try:
+            self._enter("", _open(".", _DIRECTORY, self._root))
+            while self._way:
+                level = self._way[-1]
+                if level.waiting:
+                    self._go_down(level, level.waiting.pop())
+                else:
+                    self._go_up()
+        finally:
+            for level in self._way:
+                if level.descriptor >= 0:
+                    os.close(level.descriptor)
         self._progress(self._files)
         return Scan(
             directory=str(self._directory),
@@ -155,34 +184,119 @@ class _Scanner:
             unused=self._statements.unused,
         )
 
-    def _enter(self, waiting: _Waiting) -> None:
+    def _go_down(self, level: _Level, waiting: _Waiting) -> None:
+        path = self._below(waiting.name)
         try:
-            directory = _open_below(self._root, waiting.path)
+            descriptor = _open(waiting.name, _DIRECTORY, level.descriptor)
         except OSError as error:
-            self._missed(waiting.path, error)
+            self._missed(path, error)
             return
+        if _identity(os.fstat(descriptor)) != waiting.identity:
+            os.close(descriptor)
+            self._vanished += 1
+            return
+        self._enter(waiting.name, descriptor)
+
+    def _enter(self, name: str, descriptor: int) -> None:
+        """Go over the entries of a directory, which becomes the last one on the way."""
+        level = _Level(name, descriptor, self._way[-1] if self._way else None)
+        self._way.append(level)
+        if len(self._way) > _OPEN_LEVELS:
+            higher = self._way[-_OPEN_LEVELS - 1]
+            if higher.descriptor >= 0:
+                os.close(higher.descriptor)
+                higher.descriptor = -1
+        self._directories += 1
+        place = self._place()
+        if level.whole is None:
+            level.whole = self._recognise(place, name, descriptor)
         try:
-            status = os.fstat(directory)
-            if waiting.identity not in (None, (status.st_dev, status.st_ino)):
-                self._vanished += 1
-                return
-            self._directories += 1
-            whole = waiting.whole or self._recognise(waiting.path, directory)
-            with os.scandir(directory) as entries:
+            with os.scandir(descriptor) as entries:
                 for entry in entries:
-                    path = f"{waiting.path}/{entry.name}" if waiting.path else entry.name
+                    path = f"{place}/{entry.name}" if place else entry.name
                     try:
-                        self._meet(entry, path, directory, whole)
+                        self._meet(entry, path, level)
                     except OSError as error:
                         self._missed(path, error)
         except OSError as error:
-            self._missed(waiting.path, error)
-        finally:
-            os.close(directory)
+            self._missed(place, error)
 
-    def _recognise(self, path: str, directory: int) -> _Whole | None:
-        name = path.rpartition("/")[2] or self._prefix.rpartition("/")[2]
-        found = scan_places.recognise(name, directory)
+    def _go_up(self) -> None:
+        """Leave the last directory on the way; open the one above anew, if it was closed.
+
+        It is opened from below: that takes one step on any level. Where the directory was moved
+        meanwhile, another one is above, and what still waited counts as vanished.
+        """
+        level = self._way[-1]
+        above = self._way[-2] if len(self._way) > 1 else None
+        if above is not None and above.descriptor < 0:
+            above.descriptor = self._again(above, level.descriptor)
+            if above.descriptor < 0:
+                self._vanished += len(above.waiting)
+                above.waiting.clear()
+        if level.whole is not None and (above is None or above.whole is None):
+            self._finish(level.whole)
+        if level.descriptor >= 0:
+            os.close(level.descriptor)
+        self._way.pop()
+
+    def _again(self, above: _Level, below: int) -> int:
+        """Return a descriptor of a directory on the way by that of one in it, or -1."""
+        if not above.waiting and below < 0:
+            return -1
+        descriptor = -1
+        with contextlib.suppress(OSError):
+            if below >= 0:
+                descriptor = _open("..", _DIRECTORY, below)
+                if _identity(os.fstat(descriptor)) == above.identity:
+                    return descriptor
+        if descriptor >= 0:
+            os.close(descriptor)
+        return self._from_the_root(above)
+
+    def _from_the_root(self, wanted: _Level) -> int:
+        """Return a descriptor of a directory on the way, step by step from the root, or -1."""
+        descriptor = os.dup(self._root)
+        for level in self._way:
+            if level.name:
+                try:
+                    deeper = _open(level.name, _DIRECTORY, descriptor)
+                except OSError:
+                    break
+                finally:
+                    os.close(descriptor)
+                descriptor = deeper
+            if _identity(os.fstat(descriptor)) != level.identity:
+                os.close(descriptor)
+                break
+            if level is wanted:
+                return descriptor
+        return -1
+
+    def _place(self) -> str:
+        """Return the path of the last directory on the way, without its middle if it is long."""
+        if self._way[-1].letters <= 2 * _PATH_LETTERS:
+            return "/".join(level.name for level in self._way[1:])
+        first: list[str] = []
+        last: list[str] = []
+        for level in self._way[1:]:
+            if level.letters > _PATH_LETTERS:
+                break
+            first.append(level.name)
+        letters = 0
+        for level in reversed(self._way):
+            letters += len(level.name) + 1
+            if letters > _PATH_LETTERS:
+                break
+            last.append(level.name)
+        return "/".join((*first, "...", *reversed(last)))
+
+    def _below(self, name: str) -> str:
+        place = self._place()
+        return f"{place}/{name}" if place else name
+
+    def _recognise(self, path: str, name: str, directory: int) -> _Whole | None:
+        found = scan_places.recognise(name or self._prefix.rpartition("/")[2], directory)
         if found is None:
             return None
         whole = _Whole(path, found)
@@ -198,7 +312,6 @@ class _Scanner:
                 whole.found = Identification(
                     "postgresql-damaged", Disposition.CARRY_OVER, None, "pg_control is none"
                 )
-        self._wholes.append(whole)
         return whole
 
     def _finish(self, whole: _Whole) -> None:
@@ -218,9 +331,8 @@ class _Scanner:
                 )
             )
 
-    def _meet(
-        self, entry: os.DirEntry[str], path: str, directory: int, whole: _Whole | None
-    ) -> None:
+    def _meet(self, entry: os.DirEntry[str], path: str, level: _Level) -> None:
+        directory, whole = level.descriptor, level.whole
         if entry.is_file(follow_symlinks=False):
             self._files += 1
             if self._files % _PROGRESS_FILES == 0:
@@ -240,11 +352,11 @@ class _Scanner:
                 self._elsewhere.add(path, "another file system is mounted there")
                 return
             status = entry.stat(follow_symlinks=False)
-            if not self._mounts and status.st_dev != os.fstat(directory).st_dev:
+            if not self._mounts and status.st_dev != level.identity[0]:
                 # Without a list of mounts (no /proc), btrfs' subvolumes look the same.
                 self._elsewhere.add(path, "another file system is mounted there")
                 return
-            self._waiting.append(_Waiting(path, (status.st_dev, status.st_ino), whole))
+            level.waiting.append(_Waiting(entry.name, _identity(status)))
         else:
             kind = stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
             self._kinds[stat.S_IFCHR if kind not in self._kinds else kind] += 1
@@ -296,22 +408,8 @@ def _open(name: str, flags: int, directory: int) -> int:
     return os.open(name, flags, dir_fd=directory)
 
 
-def _open_below(root: int, path: str) -> int:
-    """Open a directory by its path below `root`, in pieces if it is too long for one."""
-    descriptor = os.dup(root)
-    rest = path or "."
-    while rest:
-        piece = rest
-        # Four bytes at most for a character.
-        while len(piece) * 4 > _PIECE_BYTES and "/" in piece:
-            piece = piece[: max(piece.rfind("/", 0, _PIECE_BYTES // 4), piece.find("/"))]
-        rest = rest[len(piece) + 1 :]
-        try:
-            deeper = _open(piece, _DIRECTORY, descriptor)
-        finally:
-            os.close(descriptor)
-        descriptor = deeper
-    return descriptor
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _head(directory: int, name: str) -> tuple[bytes, int]:

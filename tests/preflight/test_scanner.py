@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from applianceforge.formats.foreign_words import Disposition
 from applianceforge.model.errors import SettingsError
 from applianceforge.preflight import scanner
 from applianceforge.preflight.scan_result import EXAMPLES, Group, Scan, Statement, shown
-from applianceforge.preflight.scan_tally import compiled
+from applianceforge.preflight.scan_tally import Glob
 from applianceforge.preflight.scanner import scan
 from tests.formats.test_foreign import EXPECTED, FOREIGN
 from tests.preflight.trees import ELF_32, ELF_64, grow
@@ -223,26 +225,147 @@ def test_file_that_turns_into_a_fifo_does_not_block(
     assert (found.vanished, found.groups) == (1, ())
 
 
+@pytest.mark.parametrize(("where", "vanished"), [("a", 1), ("below", 0)])
 def test_directory_that_turns_into_a_link_is_not_entered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, vanished: int
 ) -> None:
     outside = tmp_path / "outside"
     (outside / "below").mkdir(parents=True)
     (outside / "below" / "state").write_bytes(LONGS)
     inside = tmp_path / "inside"
     (inside / "a" / "below").mkdir(parents=True)
-    open_below = scanner._open_below
+    open_one = scanner._open
 
-    def swap(root: int, path: str) -> int:
-        if path == "a/below":
+    def swap(name: str, flags: int, directory: int) -> int:
+        if name == where:
             (inside / "a").rename(tmp_path / "away")
             (inside / "a").symlink_to(outside)
-        return open_below(root, path)
+        return open_one(name, flags, directory)
 
-    monkeypatch.setattr(scanner, "_open_below", swap)
+    monkeypatch.setattr(scanner, "_open", swap)
     found = scan(inside)
     assert (inside / "a").is_symlink()
-    assert (found.vanished, found.files) == (1, 0)
+    # Where its parent was moved, the directory itself is still the one that was listed.
+    assert (found.vanished, found.files) == (vanished, 0)
+
+
+def test_directory_that_is_moved_while_it_is_closed_is_not_mistaken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("tree/a/b/c/d", "tree/a/w1", "tree/a/w2", "tree/z"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "other" / "w1").mkdir(parents=True)
+    (tmp_path / "other" / "w1" / "state").write_bytes(LONGS)
+    monkeypatch.setattr(scanner, "_OPEN_LEVELS", 1)
+    open_one = scanner._open
+    moved: list[str] = []
+
+    def move(name: str, flags: int, directory: int) -> int:
+        if name == "d":
+            moved.append(name)
+            (tmp_path / "tree/a/b").rename(tmp_path / "other/b")
+            (tmp_path / "tree/a").rename(tmp_path / "away")
+        return open_one(name, flags, directory)
+
+    monkeypatch.setattr(scanner, "_open", move)
+    before = len(os.listdir("/proc/self/fd"))
+    found = scan(tmp_path / "tree")
+    assert moved
+    assert found.files == 0
+    # Of a's three directories the two that came after b, if they did, are away; z is not.
+    assert found.directories + found.vanished == 8
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("open_levels", [1, 2, 3, 32])
+def test_every_directory_is_met_however_few_are_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_levels: int
+) -> None:
+    for number in range(3**5):
+        at = tmp_path.joinpath(*(str(number // 3**level % 3) for level in range(5)))
+        at.mkdir(parents=True)
+        (at / "state").write_bytes(LONGS)
+    monkeypatch.setattr(scanner, "_OPEN_LEVELS", open_levels)
+    most = 0
+
+    def count(_files: int) -> None:
+        nonlocal most
+        most = max(most, len(os.listdir("/proc/self/fd")))
+
+    monkeypatch.setattr(scanner, "_PROGRESS_FILES", 1)
+    before = len(os.listdir("/proc/self/fd"))
+    found = scan(tmp_path, progress=count)
+    assert (found.files, found.directories) == (3**5, 1 + 3 + 9 + 27 + 81 + 243)
+    assert (found.vanished, found.unreadable.number) == (0, 0)
+    # The levels, the root, the directory that is listed, and the file that is read.
+    assert most <= before + open_levels + 3
+
+
+PEAK = """
+import sys, tracemalloc
+from pathlib import Path
+from applianceforge.preflight import scanner
+opened = 0
+open_one = scanner._open
+def count(name, flags, directory):
+    global opened
+    opened += 1
+    return open_one(name, flags, directory)
+scanner._open = count
+tracemalloc.start()
+found = scanner.scan(Path(sys.argv[1]))
+print(found.directories, tracemalloc.get_traced_memory()[1], opened)
+"""
+
+
+def test_deep_trees_take_little_memory_and_few_steps(tmp_path: Path) -> None:
+    name, levels, beside = "d" * 250, 700, 3
+    here = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for _ in range(levels):
+            for number in range(beside):
+                os.mkdir(f"{number}{name[1:]}", dir_fd=here)
+            os.mkdir(name, dir_fd=here)
+            deeper = os.open(name, os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = deeper
+    finally:
+        os.close(here)
+    try:
+        said = subprocess.check_output(
+            [sys.executable, "-c", PEAK, tmp_path], text=True, cwd=DATA.parent.parent
+        )
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / name], check=True)
+    directories, peak_bytes, opened = map(int, said.split())
+    assert directories == 1 + levels * (1 + beside)
+    # Each once, and those on the way once more when they were closed meanwhile.
+    assert opened <= directories + levels
+    # Their paths alone are 245 MB.
+    assert peak_bytes < 4 << 20
+
+
+def test_a_very_long_path_is_told_without_its_middle(tmp_path: Path) -> None:
+    names = ["top", *(f"{number:0200}" for number in range(60)), "last"]
+    here = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for name in names:
+            os.mkdir(name, dir_fd=here)
+            deeper = os.open(name, os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = deeper
+        with open("x.state", "wb", opener=lambda p, f: os.open(p, f, dir_fd=here)) as stream:
+            stream.write(LONGS)
+    finally:
+        os.close(here)
+    (item,) = group(scan(tmp_path), "unknown-structure", 64).items
+    assert item.path.startswith(f"top/{names[1]}/")
+    assert item.path.endswith(f"/{names[-2]}/last/x.state")
+    assert "/.../" in item.path
+    assert len(item.path) < 9000
+    for pattern in ("top/**", "**/*.state"):
+        assert scan(tmp_path, (statement(pattern),)).count(Disposition.DISCARD) == 1
+    shutil.rmtree(tmp_path / "top")
 
 
 def test_files_that_vanish_are_counted(tmp_path: Path) -> None:
@@ -510,4 +633,57 @@ def test_first_statement_counts(tmp_path: Path) -> None:
     ],
 )
 def test_patterns(pattern: str, path: str, matches: bool) -> None:
-    assert bool(compiled(pattern).match(path)) == matches
+    assert Glob(pattern).matches(path) == matches
+
+
+def slow_match(pattern: str, path: str) -> bool:
+    """Try everything, letter by letter."""
+    if pattern == "/**":
+        return not path or path.startswith("/")
+    if pattern.startswith("**/"):
+        starts = [0, *(at + 1 for at, letter in enumerate(path) if letter == "/")]
+        return any(slow_match(pattern[3:], path[at:]) for at in starts)
+    if pattern.startswith("**"):
+        return any(slow_match(pattern[2:], path[at:]) for at in range(len(path) + 1))
+    if pattern.startswith("*"):
+        name = path.partition("/")[0]
+        return any(slow_match(pattern[1:], path[at:]) for at in range(len(name) + 1))
+    if not pattern or not path:
+        return pattern == path
+    same = path[0] != "/" if pattern[0] == "?" else path[0] == pattern[0]
+    return same and slow_match(pattern[1:], path[1:])
+
+
+PIECES = ("a", "b", "/", "*", "?", "**/", "/**", "a*b", "/**/")
+
+
+@settings(max_examples=1000)
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=7).map("".join),
+    st.text("ab/", max_size=8),
+)
+def test_patterns_agree_with_a_slow_matcher(pattern: str, path: str) -> None:
+    plain = pattern
+    while "***" in plain or "**/**" in plain:
+        plain = plain.replace("***", "**").replace("**/**", "**")
+    assert Glob(pattern).matches(path) == slow_match(plain.strip("/"), path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("*a" * 100 + "*b", "a" * 250),
+        ("**/" * 300 + "b", "a/" * 2000 + "a"),
+        ("**a" * 300 + "**b", "a/" * 2000 + "a"),
+        ("**/*a*/" * 140 + "b", "aa/" * 1000 + "a"),
+    ],
+)
+def test_no_pattern_takes_long(pattern: str, path: str) -> None:
+    # With backtracking none of these ends; a test that hangs fails.
+    assert not Glob(pattern).matches(path)
+    assert Glob(pattern[:-1] + "a").matches(path)
+
+
+def test_a_pattern_that_nobody_wrote_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"answer file: the pattern .* longer than 1000"):
+        scan(tmp_path, (statement("a" * 1001),))
