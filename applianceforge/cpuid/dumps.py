@@ -134,18 +134,24 @@ def decode(text: str, name: str) -> Dump:
 
 
 def cut_short(registers: Registers) -> list[str]:
-    """Return which leaves are missing that the processor has and the verdict needs."""
+    """Return what is missing or damaged that the processor has and the verdict needs."""
     head, extended = registers.leaf(0), registers.leaf(EXTENDED)
     if head is None:
         return ["leaf 0 is not there"]
+    if not any(head[3:]) or head[2:] == _NOTHING:
+        return ["leaf 0 names no vendor"]
     needed = [number for number in (1, 7) if number <= head.eax]
     basic = registers.leaf(1)
-    if extended is None and basic is not None and basic.edx & _SSE2:
-        # Every processor with SSE2 has extended leaves, long mode or not.
+    modern = basic is not None and bool(basic.edx & _SSE2)
+    found = []
+    if extended is None and modern:
         needed.append(EXTENDED)
     if extended is not None and extended.eax <= HIGHEST_EXTENDED:
         needed += [n for n in (EXTENDED + 1, EXTENDED + 8) if n <= extended.eax]
-    return [f"leaf {n:X} is not there" for n in needed if registers.leaf(n) is None]
+    if extended is not None and modern and not EXTENDED < extended.eax <= HIGHEST_EXTENDED:
+        # Every processor with SSE2 has extended leaves, long mode or not.
+        found.append(f"leaf {EXTENDED:X} says that the highest of its kind is {extended.eax:X}")
+    return [f"leaf {n:X} is not there" for n in needed if registers.leaf(n) is None] + found
 
 
 def _match(pattern: str, line: str) -> re.Match[str] | None:
@@ -235,4 +241,7 @@ class _Reader:
             values = match.groups()[2:]
         else:
             return None
+        if self._format is _KCPUID and match[1]:
+            # Subleaves stand below their own leaf only.
+            self._parent = None
         return Leaf(*asked, *(int(value, 16) for value in values))

@@ -14,7 +14,7 @@ from applianceforge.cpuid.registers import Leaf, Registers
 from applianceforge.cpuid.verdict import Capability, decide
 from applianceforge.model.errors import SettingsError
 from tests.cpuid import dump_texts
-from tests.cpuid.table import ROWS, Row, facts, leaf, named
+from tests.cpuid.table import ROWS, Row, altered, facts, leaf, named
 
 SAMPLES = Path(__file__).parent.parent / "data" / "dumps"
 CONROE = named("_Conroe")
@@ -174,6 +174,26 @@ def test_cut_short_is_never_taken_for_a_missing_feature(name: str) -> None:
 def test_each_leaf_that_the_verdict_needs(hidden: int, evidence: str) -> None:
     leaves = tuple(one for one in CONROE.leaves if one.number != hidden)
     assert refused(dump_texts.cpuid_r(Registers(leaves))).evidence == (evidence,)
+
+
+@pytest.mark.parametrize("eax", [0, 0x8, 0x18, 0x80000000, 0x80010018, 0xFFFFFFFF])
+def test_with_sse2_there_are_extended_leaves(eax: int) -> None:
+    changed = altered(CONROE, 0x80000000, eax=eax)
+    (evidence,) = refused(dump_texts.instlatx64(changed)).evidence
+    assert evidence == f"leaf 80000000 says that the highest of its kind is {eax:X}"
+
+
+def test_a_leaf_0_without_a_vendor_is_damaged() -> None:
+    for text in (dump_texts.cpuid_r(altered(KLAMATH, 0, ebx=0, ecx=0, edx=0)),):
+        assert refused(text).evidence == ("leaf 0 names no vendor",)
+
+
+def test_a_subleaf_that_moved_away_from_its_leaf_is_a_problem() -> None:
+    haswell = named("GenuineIntel00306C3_Haswell")
+    text = dump_texts.kcpuid_r(haswell)
+    subleaf = next(line for line in text.splitlines() if line.startswith("  0: "))
+    moved = text.replace(subleaf + "\n", "", 1) + subleaf + "\n"
+    assert subleaf.strip()[:40] in refused(moved).evidence[0]
 
 
 def test_all_problems_at_once_with_their_lines() -> None:
