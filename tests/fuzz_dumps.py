@@ -7,18 +7,20 @@ import random
 import sys
 import time
 import tracemalloc
+from itertools import islice
 from pathlib import Path
 
 from applianceforge.cpuid import dumps
 from applianceforge.cpuid.facts import Answer
 from applianceforge.cpuid.facts import Facts as ProcessorFacts
-from applianceforge.cpuid.verdict import decide
+from applianceforge.cpuid.verdict import Capability, decide
 from applianceforge.model.errors import SettingsError
 from applianceforge.preflight import dump
 from applianceforge.preflight.facts import Facts
 from tests.cpuid import dump_texts
+from tests.cpuid.damage import damaged
 from tests.cpuid.table import ROWS
-from tests.preflight.test_dump import box
+from tests.preflight.test_dump import CPUINFO, box
 
 SAMPLES = Path(__file__).parent / "data" / "dumps"
 _BASE_BYTES = 1 << 20
@@ -36,8 +38,9 @@ _WORDS = (
     b"\n   0x80000001 0x00: eax=0x",
     b": subleafs:\n",
     b"applianceforge-dump 1\n",
-    b"route a like memfd\n",
+    b"route a like memfd 1\n",
     b"leaf 80000001 0 0 0 20000000\n",
+    b"end 1 2\n",
     b"cpuinfo flags: lm\n",
     b"\nend\n",
     b"memory 99999999999999999999K\n",
@@ -117,6 +120,27 @@ def _try(content: bytes) -> bool:
     return True
 
 
+def _judged(content: bytes) -> Capability | None:
+    """Return what comes of a dump; None if it is refused."""
+    try:
+        return decide(dump.read(content, "a dump").processor).capability
+    except SettingsError:
+        return None
+
+
+def _never_incapable(seeds: list[bytes], chance: random.Random) -> int:
+    """Damage a seed as mails do; what is capable must not become incapable."""
+    seed = chance.choice(seeds)
+    if _judged(seed) is not Capability.CAPABLE:
+        return 0
+    texts = damaged(seed.decode(), farthest=chance.choice((1, 5, 50)))
+    tried = 0
+    for text in islice(texts, chance.randrange(500), None, chance.randrange(20, 80)):
+        assert _judged(text.encode()) is not Capability.INCAPABLE, text
+        tried += 1
+    return tried
+
+
 def _bounded(content: bytes) -> bool:
     """Return whether the content was taken; fail if it took memory or time beyond its size."""
     tracemalloc.reset_peak()
@@ -144,7 +168,7 @@ def _seeds() -> list[bytes]:
         foreign = Facts(ProcessorFacts((Answer("libcpuid", row.registers),)), "libcpuid")
         seeds.append(dump.encode(foreign).encode())
     seeds.append(Path("/proc/cpuinfo").read_bytes())
-    seeds.append("vendor_id: x\nflags: lm\nbogomips: 1\n".encode("utf-16"))
+    seeds.append(CPUINFO.encode("utf-16"))
     return seeds
 
 
@@ -158,12 +182,16 @@ def main(seconds: float, seed: int) -> int:
         Exception: Whatever else than SettingsError a decoder raised.
     """
     seeds = _seeds()
+    mails = [seed for seed in seeds if len(seed) < 10_000 and not seed.startswith(b"\xff")]
     chance = random.Random(seed)
     until = time.monotonic() + seconds
     tried = taken = 0
     tracemalloc.start()
     try:
         while time.monotonic() < until:
+            if chance.random() < 0.02:
+                tried += _never_incapable(mails, chance)
+                continue
             if chance.random() < 0.95:
                 content = _mutated(chance.choice(seeds), chance)
             else:

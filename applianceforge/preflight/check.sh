@@ -393,7 +393,18 @@ case $status in
 *) sentence='the flags of the processor cannot be read here' ;;
 esac
 advice='run applianceforge check --from-dump FILE on another machine for the verdict'
-if ! printf '%s\n# %s; %s\nend\n' "$dump" "$sentence" "$advice" 2>/dev/null; then
+# Lines and words below the first line: what gets lost on the way is noticed.
+set -f
+# shellcheck disable=SC2086
+set -- $dump
+words=$(($# - 2))
+IFS='
+'
+# shellcheck disable=SC2086
+set -- $dump
+lines=$(($# - 1))
+if ! printf '%s\n# %s; %s\nend %s %s\n' "$dump" "$sentence" "$advice" "$lines" "$words" \
+    2>/dev/null; then
     echo 'check.sh: the dump could not be written: is the disk full?' >&2
     exit 48
 fi

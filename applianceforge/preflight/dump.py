@@ -10,7 +10,7 @@
     bios-segment E791                        hexadecimal
     xen PV
     container lxc
-    route memfd works                        or: failed REASON, or: like ROUTE
+    route memfd works 1                      or: failed REASON, or: like ROUTE 0
     leaf 1 6F4 20800 E3BD BFEBFBFF           NUMBER[.SUBLEAF] EAX EBX ECX EDX, hexadecimal
     xcr0 7                                   or - where it was not asked
     cpuinfo vendor_id: GenuineIntel          lines of /proc/cpuinfo
@@ -26,11 +26,12 @@
     disk sda 16777216K
     partition sda1 262144K root              of the disk above it
     unseen root raw DMI | permission denied  who could look, what, why
-    end                                      a dump without it was cut short
+    end 30 91                                lines and words from the second line to here
 
-Lines of `leaf` and `xcr0` belong to the route above them; below `like` they say what is different.
-Lines that begin with # are for people. Words and sizes: dump_lines.py. In docs/dump-format.md this
-stands for vendors, too.
+Lines of `leaf` and `xcr0` belong to the route above them, which says how many they are; below
+`like` they say what is different. Lines that begin with # are for people and do not count. A leaf
+or a flag that got lost would pass for one that the processor lacks, hence the counts. Words and
+sizes: dump_lines.py. In docs/dump-format.md this stands for vendors, too.
 
 What is nobody's business stays out: host name, serial numbers (leaf 3 of a Pentium III is one),
 the rest of the kernel's command line, and where partners are.
@@ -39,6 +40,7 @@ the rest of the kernel's command line, and where partners are.
 from __future__ import annotations
 
 from pathlib import Path
+from stat import S_ISFIFO, S_ISREG
 from typing import Iterator, NamedTuple
 
 from applianceforge.cpuid import dumps, procinfo
@@ -65,7 +67,8 @@ LONGEST_READ_BYTES = 4 * dumps.LONGEST_CHARACTERS
 """More of a file need not be given to `read`."""
 
 _MAGIC = "applianceforge-dump"
-_BELOW_FLAGS = "bogomips"
+_BLANKS = " \t\r"
+_CPUINFO = ("proc", "cpuinfo")
 _SERIAL_NUMBER = 3
 _SWITCHES = ("nolm", "noxsave", "noefi", "clearcpuid=", "ia32_emulation=", "mem=")
 _MOST_ANSWERS = 5
@@ -96,7 +99,7 @@ def encode(facts: Facts) -> str:
     if left_out:
         what = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
         lines.append(f"unseen - {text(what)} | left out to keep the dump short")
-    return "\n".join((*lines, "end", ""))
+    return "\n".join((*lines, _end(lines[1:]), ""))
 
 
 def decode(content: str, name: str = "the dump") -> Facts:
@@ -106,7 +109,7 @@ def decode(content: str, name: str = "the dump") -> Facts:
         SettingsError: It is none, of a newer version, damaged or cut short; every problem (up to
             `dumps.MOST_PROBLEMS`) is in the evidence, with its line.
     """
-    lines = [line.strip() for line in content[: dumps.LONGEST_CHARACTERS].split("\n")]
+    lines = [line.strip(_BLANKS) for line in content[: dumps.LONGEST_CHARACTERS].split("\n")]
     start = _start(lines)
     if start is None:
         raise SettingsError(
@@ -122,19 +125,29 @@ def decode(content: str, name: str = "the dump") -> Facts:
         )
     draft = Draft()
     problems = []
+    told = []
+    end = None
     for number, line in enumerate(lines[start + 1 :], start + 2):
         if not line or line.startswith("#"):
             continue
-        if line == "end":
+        if end is not None:
+            problems.append(f"line {number}: there is text after `end`")
             break
+        if line.partition(" ")[0] == "end":
+            end = " ".join(_words(line))
+            continue
+        told.append(line)
         try:
             draft.take(*line.partition(" ")[::2])
         except LineError as error:
             problems.append(f"line {number}: {error}")
             if len(problems) == dumps.MOST_PROBLEMS:
                 break
-    else:
+    if end is None:
         problems.append("the last line, `end`, is not there")
+    elif end != _end(told):
+        problems.append(f"lines or words are lost: it says {end[:40]!r}, and it is {_end(told)!r}")
+    problems = problems or draft.problems()
     if problems:
         raise SettingsError(
             f"{name} is damaged",
@@ -162,11 +175,13 @@ def read(content: bytes, name: str) -> Facts:
         return decode(told, name)
     listed = procinfo.decode(told)
     if listed is not None:
-        # The kernel writes it below the flags. Flags that were cut off would pass for missing ones.
-        if _BELOW_FLAGS not in told:
+        problems = procinfo.damage(told)
+        if problems:
+            # Flags that were cut off would pass for missing ones.
             raise SettingsError(
-                f"{name} is a copy of /proc/cpuinfo that was cut short",
-                hint="copy all of it, or run check.sh",
+                f"{name} is a damaged copy of /proc/cpuinfo, or it was cut short",
+                hint="copy all of it as a file, not within a mail, or run check.sh",
+                evidence=tuple(problems[: dumps.MOST_PROBLEMS]),
             )
         return Facts(ProcessorFacts((), listed), "/proc/cpuinfo")
     dump = dumps.decode(told, name)
@@ -181,6 +196,14 @@ def read_file(path: Path) -> Facts:
         AccessDeniedError: This user may not read it.
     """
     try:
+        kind = path.stat().st_mode
+        below = path.resolve().parts[1:]
+        if not (
+            S_ISFIFO(kind) or (S_ISREG(kind) and (below[:1] != ("proc",) or below == _CPUINFO))
+        ):
+            raise SettingsError(
+                f"{path} cannot be read: it is no file", hint="give the name of a dump"
+            )
         with path.open("rb") as file:
             content = file.read(LONGEST_READ_BYTES)
     except PermissionError:
@@ -190,6 +213,17 @@ def read_file(path: Path) -> Facts:
             f"{path} cannot be read: {error.strerror}", hint="give the name of a dump"
         ) from None
     return read(content, str(path))
+
+
+def _end(lines: list[str]) -> str:
+    """Return the last line, which counts the lines and words above it."""
+    counted = [_words(line) for line in lines if not line.startswith("#")]
+    return f"end {len(counted)} {sum(map(len, counted))}"
+
+
+def _words(line: str) -> list[str]:
+    # Apart by what a shell takes for blanks; str.split knows more of them.
+    return [word for word in line.replace("\t", " ").split(" ") if word]
 
 
 def _start(lines: list[str]) -> int | None:
@@ -234,6 +268,12 @@ def _processor(facts: ProcessorFacts) -> list[str]:
             lines.append(f"route {word(answer.route)} failed {text(answer.failure)}".rstrip())
             continue
         shown = _Shown(word(answer.route), _decisive(answer.registers))
+        problems = dumps.cut_short(shown.registers)
+        if problems:
+            # Whoever reads it could not tell it from a damaged dump.
+            lines.append(f"route {shown.route} failed {text(', '.join(problems))}")
+            lines += [f"# {line}" for line in shown.below()]
+            continue
         lines += shown.lines() if base is None else shown.lines_after(base)
         base = base or shown
     if facts.procinfo is not None:
@@ -243,7 +283,12 @@ def _processor(facts: ProcessorFacts) -> list[str]:
 
 def _decisive(registers: Registers) -> Registers:
     """Leave out the serial number, and of very many leaves those that decide nothing."""
-    leaves = tuple(leaf for leaf in registers.leaves if leaf.number != _SERIAL_NUMBER)
+    first = {leaf[:2]: leaf for leaf in reversed(registers.leaves)}
+    leaves = tuple(
+        leaf
+        for leaf in registers.leaves
+        if leaf.number != _SERIAL_NUMBER and first.pop(leaf[:2], None) is not None
+    )
     if len(leaves) > _MOST_LEAVES:
         wanted = [leaf for leaf in map(registers.leaf, _DECIDING) if leaf is not None]
         hypervisors = [leaf for leaf in leaves if leaf.number & 0xFFFF00FF == HYPERVISOR]
@@ -258,8 +303,11 @@ class _Shown(NamedTuple):
     registers: Registers
 
     def lines(self) -> list[str]:
+        below = self.below()
+        return [f"route {self.route} works {len(below)}", *below]
+
+    def below(self) -> list[str]:
         return [
-            f"route {self.route} works",
             *(_leaf(leaf) for leaf in self.registers.leaves),
             *([] if self.registers.xcr0 is None else [_xcr0(self.registers.xcr0)]),
         ]
@@ -268,13 +316,13 @@ class _Shown(NamedTuple):
         """Write only what is different, if it is the same leaves."""
         mine, theirs = self.registers, base.registers
         asked = [leaf[:2] for leaf in mine.leaves]
-        if asked != [leaf[:2] for leaf in theirs.leaves] or len(set(asked)) < len(asked):
+        if asked != [leaf[:2] for leaf in theirs.leaves]:
             return self.lines()
-        return [
-            f"route {self.route} like {base.route}",
+        below = [
             *(_leaf(leaf) for leaf, other in zip(mine.leaves, theirs.leaves) if leaf != other),
             *([] if mine.xcr0 == theirs.xcr0 else [_xcr0(mine.xcr0)]),
         ]
+        return [f"route {self.route} like {base.route} {len(below)}", *below]
 
 
 def _xcr0(value: int | None) -> str:
@@ -287,9 +335,10 @@ def _leaf(leaf: Leaf) -> str:
 
 
 def _cpuinfo(listed: ProcInfo) -> Iterator[str]:
-    yield f"cpuinfo vendor_id: {text(listed.vendor)}"
-    yield f"cpuinfo cpu family: {listed.family}"
-    yield f"cpuinfo model: {listed.model}"
+    # As the kernel says it where CPUID names none.
+    yield f"cpuinfo vendor_id: {text(listed.vendor) or 'unknown'}"
+    yield f"cpuinfo cpu family: {min(listed.family, procinfo.MOST_NUMBER)}"
+    yield f"cpuinfo model: {min(listed.model, procinfo.MOST_NUMBER)}"
     flags = sorted(listed.flags)
     if len(" ".join(flags)) > _MOST_FLAGS_BYTES:
         # No flag at all would stand for a processor that the kernel does not tell of.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, ClassVar, TypeVar
 
-from applianceforge.cpuid import procinfo
+from applianceforge.cpuid import dumps, procinfo
 from applianceforge.cpuid.facts import Answer, Machine
 from applianceforge.cpuid.facts import Facts as ProcessorFacts
 from applianceforge.cpuid.registers import Leaf, Registers
@@ -69,10 +69,30 @@ class _Route:
     ) -> None:
         self.name = name
         self.failure = failure
+        self.counted = 0
+        self.lines = 0
+        self.seen: set[tuple[int, int] | str] = set()
         self.works = registers is not None
         self.like = like
         self.leaves = [] if registers is None else list(registers.leaves)
         self.xcr0 = None if registers is None else registers.xcr0
+
+    def take(self, what: tuple[int, int] | str) -> None:
+        """Count a line; each may be there once."""
+        if what in self.seen:
+            raise LineError("the route has it twice")
+        self.seen.add(what)
+        self.lines += 1
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the lines of it together."""
+        if not self.works:
+            return []
+        registers = Registers(tuple(self.leaves), self.xcr0)
+        found = dumps.cut_short(registers)
+        if self.lines != self.counted:
+            found.append(f"{self.counted} lines belong below it, here are {self.lines}")
+        return [f"route {self.name[:40]}: {problem}" for problem in found]
 
     def answer(self) -> Answer:
         registers = Registers(tuple(self.leaves), self.xcr0) if self.works else None
@@ -116,13 +136,16 @@ class Draft:
             raise LineError(f"there is another line {keyword!r}")
         reader(self, rest.strip())
 
+    def problems(self) -> list[str]:
+        """Return what is wrong with the lines together, though each one is right."""
+        return [problem for route in self._routes for problem in route.problems()]
+
     def facts(self) -> Facts:
         """Return what was read."""
-        listed = "".join(f"{name}: {value}\n" for name, value in self._cpuinfo.items())
         return Facts(
             processor=ProcessorFacts(
                 tuple(route.answer() for route in self._routes),
-                procinfo.decode(listed),
+                procinfo.of_fields(self._cpuinfo),
                 self._machine,
             ),
             origin=self._origin,
@@ -176,12 +199,15 @@ class Draft:
         if len(self._routes) == _MOST_ROUTES:
             raise LineError(f"there are more than {_MOST_ROUTES} routes")
         name, state, *more = fields(rest, 2, 3)
-        if state == "works" and not more:
-            route = _Route(plain_word(name), Registers(()))
-        elif state == "failed":
+        if state == "failed":
             route = _Route(plain_word(name), None, plain("".join(more)))
+        elif state == "works" and more:
+            route = _Route(plain_word(name), Registers(()))
+            route.counted = number(more[0], "the count of lines")
         elif state == "like" and more:
-            route = _Route(plain_word(name), self._registers_of(plain_word(more[0])), like=True)
+            other, count = fields(more[0], 2, 2)
+            route = _Route(plain_word(name), self._registers_of(plain_word(other)), like=True)
+            route.counted = number(count, "the count of lines")
         else:
             raise LineError("a route works, failed, or is like another one")
         self._routes.append(route)
@@ -210,6 +236,7 @@ class Draft:
         if max(numbers) > _MOST_REGISTER:
             raise LineError("a register has 32 bits")
         leaf = Leaf(*numbers)
+        route.take(leaf[:2])
         if not route.like:
             route.leaves.append(leaf)
             return
@@ -220,13 +247,19 @@ class Draft:
         raise LineError(f"the other route has no leaf {asked[:40]}")
 
     def _xcr0(self, rest: str) -> None:
-        self._working().xcr0 = None if rest == "-" else number(rest, "XCR0", 16)
+        route = self._working()
+        value = None if rest == "-" else number(rest, "XCR0", 16)
+        route.take("xcr0")
+        route.xcr0 = value
 
     def _cpuinfo_line(self, rest: str) -> None:
         name, colon, value = rest.partition(":")
         if not colon:
             raise LineError("a line of /proc/cpuinfo has a colon")
-        self._cpuinfo[plain(name.strip())] = plain(value.strip())
+        name = plain(name.strip())
+        if name in self._cpuinfo:
+            raise LineError("there is another line of that name")
+        self._cpuinfo[name] = plain(value.strip()).strip()
 
     def _memory_line(self, rest: str) -> None:
         self._memory["memory"] = plain_size(rest, "the memory")

@@ -19,6 +19,7 @@ MOST_WRITTEN = 160
 _ESCAPED = rb"\\([0-3][0-7]{2})"
 _SIZE = r"([0-9]{1,20})([KS]?)"
 _UNITS = {"": 1, "K": 1024, "S": 512}
+_MOST_BYTES = (1 << 64) - 1
 
 
 class LineError(ValueError):
@@ -46,7 +47,8 @@ def long_text(value: str) -> str:
 
 
 def size(value: int) -> str:
-    """Write a size in bytes."""
+    """Write a size in bytes; one that no machine has is cut to 64 bits."""
+    value = min(value, _MOST_BYTES)
     return f"{value // 1024}K" if value and value % 1024 == 0 else str(value)
 
 
@@ -80,12 +82,13 @@ def plain_size(written: str, what: str) -> int:
     """Read a size in bytes.
 
     Raises:
-        LineError: It is none.
+        LineError: It is none, or has more than 64 bits.
     """
     match = re.fullmatch(_SIZE, written)
-    if match is None:
+    value = int(match[1]) * _UNITS[match[2]] if match else None
+    if value is None or value > _MOST_BYTES:
         raise LineError(f"{what} is not a size: {written[:40]!r}")
-    return int(match[1]) * _UNITS[match[2]]
+    return value
 
 
 def fields(rest: str, least: int, most: int) -> list[str]:

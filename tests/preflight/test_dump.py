@@ -1,5 +1,7 @@
 """The dump for a support desk: what is in it, what is not, and that it comes back whole."""
 
+import os
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,8 @@ from tests.cpuid import dump_texts
 from tests.cpuid.table import BY_NAME, ROWS, Row, facts, hidden, leaf, named
 
 CONROE = named("_Conroe")
+KLAMATH = named("_P2_Klamath")
+SLEDGEHAMMER = named("_K8_Sledgehammer")
 KIND_ALONE = "it names the kind alone"
 FLAGS = "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr"
 
@@ -95,6 +99,12 @@ def told(known: Facts) -> Facts:
     )
 
 
+def framed(lines: str) -> str:
+    """Return a dump of these lines."""
+    told = [line for line in lines.split("\n") if line]
+    return f"applianceforge-dump 1\n{lines}\nend {len(told)} {len(lines.split())}\n"
+
+
 def refused(content: str | bytes) -> SettingsError:
     with pytest.raises(SettingsError) as caught:
         dump.read(content.encode() if isinstance(content, str) else content, "box.dump")
@@ -134,7 +144,7 @@ def test_this_machine_in_two_kilobytes() -> None:
     [
         Facts(ProcessorFacts(())),
         Facts(ProcessorFacts((Answer("memfd", None),))),
-        Facts(ProcessorFacts((Answer("a b-", Registers(()), ""), Answer("-", Registers((), 7))))),
+        Facts(ProcessorFacts((Answer("a b-", KLAMATH), Answer("-", CONROE._replace(xcr0=7))))),
         Facts(ProcessorFacts((Answer("memfd", CONROE._replace(xcr0=0xE7)),))),
     ],
 )
@@ -152,7 +162,7 @@ def test_what_is_nobodys_business_stays_out() -> None:
 
 
 def test_evidence_of_a_partner_has_no_holes() -> None:
-    known = dump.decode("applianceforge-dump 1\npartner drbd\nend\n")
+    known = dump.decode(framed("partner drbd"))
     (finding,) = check_partners(known)
     assert finding.evidence == ("drbd: the dump: it names the kind alone",)
 
@@ -167,11 +177,11 @@ def test_routes_that_differ_are_told_apart() -> None:
         Answer("memfd", CONROE),
         Answer("file", other),
         Answer("dev", CONROE._replace(xcr0=7)),
-        Answer("short", CONROE._replace(leaves=CONROE.leaves[:2])),
+        Answer("more", CONROE._replace(leaves=(*CONROE.leaves, leaf(2, 1)))),
     )
     known = Facts(ProcessorFacts(answers))
     text = dump.encode(known)
-    assert text.count("leaf ") == len(CONROE.leaves) + 1 + 2
+    assert text.count("leaf ") == len(CONROE.leaves) + 1 + len(CONROE.leaves) + 1
     assert dump.decode(text).processor == known.processor
     back = Facts(ProcessorFacts(answers[2:3] + answers[:1]))
     assert dump.encode(back).count("leaf ") == len(CONROE.leaves)
@@ -232,6 +242,7 @@ def test_a_boot_environment_that_is_too_long_is_only_counted(size: int) -> None:
 words = st.text(max_size=30) | st.binary(max_size=8).map(
     lambda b: b.decode("utf-8", "surrogateescape")
 )
+ASKED = {leaf[:2] for leaf in CONROE.leaves}
 sizes = st.integers(0, 2**63)
 numbers = st.integers(0, 2**32 - 1)
 registers_of_any_kind = st.builds(
@@ -239,7 +250,8 @@ registers_of_any_kind = st.builds(
     st.lists(
         st.builds(Leaf, numbers.filter(lambda n: n != 3), st.integers(0, 64), *[numbers] * 4),
         max_size=12,
-    ).map(tuple),
+        unique_by=lambda leaf: leaf[:2],
+    ).map(lambda more: (*CONROE.leaves, *(leaf for leaf in more if leaf[:2] not in ASKED))),
     st.none() | st.integers(0, 2**64 - 1),
 )
 answers_of_any_kind = st.one_of(
@@ -321,8 +333,11 @@ def test_anything_comes_back(known: Facts) -> None:
         ("leaf 1. 2 3 4 5", "the subleaf"),
         ("route a", "2 fields"),
         ("route a maybe", "works, failed"),
-        ("route a works well", "works, failed"),
-        ("route a like b", "no route 'b'"),
+        ("route a works", "works, failed"),
+        ("route a works well", "count of lines is not a number"),
+        ("route a like b", "2 fields"),
+        ("route a like b 0", "no route 'b'"),
+        ("leaf 0 1 2 3 4", "twice"),
         ("route a like", "works, failed"),
         ("cpuinfo flags", "colon"),
         ("memory 1M", "not a size"),
@@ -358,10 +373,11 @@ def test_anything_comes_back(known: Facts) -> None:
     ],
 )
 def test_damaged_lines(line: str, words: str) -> None:
-    error = refused(f"applianceforge-dump 1\nroute memfd works\n{line}\nend\n")
+    whole = dump.encode(Facts(ProcessorFacts((Answer("memfd", CONROE),)))).splitlines()[1:-1]
+    error = refused(framed("\n".join((*whole, line))))
     assert error.message == "box.dump is damaged"
     assert len(error.evidence) == 1
-    assert error.evidence[0].startswith("line 3: ")
+    assert error.evidence[0].startswith(f"line {len(whole) + 2}: ")
     assert words in error.evidence[0]
 
 
@@ -371,14 +387,14 @@ def test_damaged_lines(line: str, words: str) -> None:
         "leaf 0 1 2 3 4",
         "route a failed no\nxcr0 7",
         "memory 1\nmemory 2",
-        "route a works\nroute b like a\nleaf 1 2 3 4 5",
+        "route a works 0\nroute b like a 1\nleaf 1 2 3 4 5",
         "\n".join(f"partner {n}" for n in range(3000)),
-        "\n".join(f"route {n} works" for n in range(40)),
+        "\n".join(f"route {n} works 0" for n in range(40)),
     ],
     ids=["no route", "failed route", "twice", "not like it", "too many", "too many routes"],
 )
 def test_lines_that_do_not_belong(lines: str) -> None:
-    assert refused(f"applianceforge-dump 1\n{lines}\nend\n").evidence
+    assert "line " in refused(framed(lines)).evidence[0]
 
 
 def test_all_problems_at_once() -> None:
@@ -390,7 +406,7 @@ def test_all_problems_at_once() -> None:
 
 def test_cut_anywhere_is_refused() -> None:
     text = dump.encode(box())
-    for size in range(1, len(text) - len("end\n")):
+    for size in range(1, len(text) - 1):
         refused(text[:size])
 
 
@@ -403,12 +419,12 @@ def test_another_version_says_so(version: str) -> None:
 
 @pytest.mark.parametrize("line", ["", "by", "by this machine", "by applianceforge"])
 def test_a_dump_never_is_of_this_machine(line: str) -> None:
-    assert dump.decode(f"applianceforge-dump 1\n{line}\nend\n").origin == "applianceforge"
+    assert dump.decode(framed(line)).origin == "applianceforge"
 
 
 def test_words_around_a_dump_do_no_harm() -> None:
     text = dump.encode(box())
-    around = "Password: \r\n" + text.replace("\n", " \r\n") + "# for people\nLogout\n"
+    around = "Password: \r\n" + text.replace("\n", " \r\n") + "# for people\n \n"
     assert dump.read(b"\xef\xbb\xbf" + around.encode(), "box.dump") == told(box())
     assert dump.read(around.encode("utf-16"), "box.dump") == told(box())
 
@@ -421,14 +437,104 @@ def test_dumps_of_other_tools_tell_of_the_processor(name: str) -> None:
     assert decide(known.processor).capability is Capability.CAPABLE
 
 
+CPUINFO = """\
+processor\t: 0
+vendor_id\t: AuthenticAMD
+cpu family\t: 15
+model\t\t: 5
+model name\t: AMD Opteron(tm) Processor 240
+cpu MHz\t\t: 1393.880
+fpu\t\t: yes
+flags\t\t: fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx \
+fxsr sse sse2 syscall nx mmxext lm 3dnowext 3dnow rep_good
+bogomips\t: 2788.13
+address sizes\t: 40 bits physical, 48 bits virtual
+power management: ts ttp
+
+processor\t: 1
+vendor_id\t: AuthenticAMD
+flags\t\t: fpu
+"""
+
+
 def test_a_copy_of_cpuinfo_will_do() -> None:
-    text = "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu lm\nbogomips\t: 1\n"
-    known = dump.read(text.encode(), "cpuinfo")
-    assert (known.origin, known.processor.answers) == ("/proc/cpuinfo", ())
-    assert decide(known.processor).capability is Capability.CAPABLE
-    for cut in ("lm\nbogomips\t: 1\n", "bogomips\t: 1\n"):
-        with pytest.raises(SettingsError, match="cut short"):
-            dump.read(text.replace(cut, "").encode(), "cpuinfo")
+    lost_its_end = CPUINFO.partition("\n\n")[0]
+    for text in (CPUINFO, lost_its_end, CPUINFO.replace("\n", " \r\n").replace("\t", "  ")):
+        known = dump.read(text.encode(), "cpuinfo")
+        assert (known.origin, known.processor.answers) == ("/proc/cpuinfo", ())
+        assert decide(known.processor).capability is Capability.CAPABLE
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (" sse sse2", "\nsse sse2", "without a colon"),
+        ("nx mmxext lm 3dnowext 3dnow rep_good", "", "before the place of lm"),
+        ("bogomips\t: 2788.13\n", "", "no 'bogomips'"),
+        ("cpu family\t: 15\n", "", "'cpu family' is not there"),
+        ("model\t\t: 5\n", "", "'model' is not there"),
+        ("power management: ts ttp\n\n", "", "twice"),
+        ("rep_good\n", "bogomips : 12\n", "no such flag: ':'"),
+    ],
+)
+def test_a_damaged_copy_of_cpuinfo(old: str, new: str, words: str) -> None:
+    assert old in CPUINFO
+    error = refused(CPUINFO.replace(old, new))
+    assert any(words in line for line in error.evidence)
+
+
+def test_a_copy_that_was_cut_short() -> None:
+    block = CPUINFO.partition("\n\n")[0]
+    for size in range(len(block) - len(": ts ttp")):
+        with pytest.raises(SettingsError):
+            dump.read(block[:size].encode(), "cpuinfo")
+    for width in (40, 72, 76, 80, 100):
+        cut = "\n".join(line[:width] for line in CPUINFO.splitlines())
+        wrapped = "\n".join(
+            part for line in CPUINFO.splitlines() for part in textwrap.wrap(line, width) or [""]
+        )
+        for text in (cut, wrapped):
+            with pytest.raises(SettingsError):
+                dump.read(text.encode(), "cpuinfo")
+
+
+def test_loss_and_disorder_are_noticed() -> None:
+    leaves = "leaf 0 1 68747541 444D4163 69746E65\nleaf 1 F51 881 0 78BFBFF"
+    lost = refused(f"applianceforge-dump 1\nroute memfd works\n{leaves}\nend\n")
+    assert lost.evidence
+    # Even if every count were right.
+    lost = refused(framed(f"route memfd works 2\n{leaves}"))
+    assert lost.evidence == ("route memfd: leaf 80000000 is not there",)
+    nothing = refused(framed("route memfd works 1\nleaf 0 0 0 0 0"))
+    assert nothing.evidence == ("route memfd: leaf 0 names no vendor",)
+    text = dump.encode(box(SLEDGEHAMMER))
+    lines = text.splitlines()
+    for at in range(1, len(lines) - 1):
+        early = [*lines[:at], lines[-1], *lines[at:-1]]
+        assert refused("\n".join(early)).evidence
+    refused(text + "memory 1\n")
+    refused(text + text)
+
+
+def test_registers_that_do_not_hang_together_are_no_answer() -> None:
+    known = Facts(ProcessorFacts((Answer("memfd", Registers(SLEDGEHAMMER.leaves[:2])),)))
+    text = dump.encode(known)
+    assert "route memfd failed leaf 80000000 is not there\n# leaf 0 1 6874" in text
+    assert decide(dump.decode(text).processor).capability is Capability.UNKNOWN
+
+
+def test_what_no_machine_says_comes_back_the_same() -> None:
+    for size in ("99999999999999999999S", "36893488147419103232"):
+        assert "not a size" in refused(framed(f"memory {size}")).evidence[0]
+    biggest = dump.decode(framed("memory 36028797018963967S"))
+    assert dump.decode(dump.encode(biggest)) == biggest
+    for listed in (
+        ProcInfo("", 6, 3, frozenset({"fpu"}), 0),
+        ProcInfo("x", 10**30, 10**30, frozenset({"cx16", "sse2", "pni"}), 0),
+    ):
+        known = ProcessorFacts((), listed)
+        back = dump.decode(dump.encode(Facts(known))).processor
+        assert decide(back).capability is decide(known).capability
 
 
 @pytest.mark.parametrize("content", [b"", b"\x7fELF", b"\xff\xfe\x00", b"\x00" * 100])
@@ -437,9 +543,12 @@ def test_other_files(content: bytes) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in (tmp_path, tmp_path / "none"):
+    # /proc/kmsg is a regular file by its kind, and takes lines away from whoever reads them.
+    odd = (tmp_path, tmp_path / "none", Path("/dev/null"), Path("/dev/zero"), Path("/proc/kmsg"))
+    for path in odd:
         with pytest.raises(SettingsError, match="cannot be read"):
             dump.read_file(path)
+    dump.read_file(Path("/proc/cpuinfo"))
 
     def denied(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -452,9 +561,19 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         dump.read_file(whole)
 
 
+def test_a_pipe_by_its_name_will_do() -> None:
+    readable, writable = os.pipe()
+    try:
+        os.write(writable, dump.encode(box()).encode())
+        os.close(writable)
+        assert dump.read_file(Path(f"/dev/fd/{readable}")) == told(box())
+    finally:
+        os.close(readable)
+
+
 @given(st.lists(st.sampled_from(dump.encode(box()).splitlines()) | st.text(max_size=60)))
 def test_any_lines_are_decoded_or_refused(lines: list[str]) -> None:
-    text = "\n".join(("applianceforge-dump 1", *lines, "end"))
+    text = framed("\n".join(lines))
     try:
         decoded = dump.decode(text)
     except SettingsError as error:
