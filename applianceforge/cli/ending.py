@@ -67,6 +67,8 @@ def guarded(run: Callable[[], int], *, stopped: str) -> int:
 
 def _open_closed_streams() -> None:
     """Let what nobody can see go nowhere, rather than into the next file that is opened."""
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
     if sys.stdout is None:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if sys.stderr is None:

@@ -400,6 +400,14 @@ def test_closed_streams_are_no_failure(words: str) -> None:
     assert subprocess.run(["sh", "-c", command, sys.executable], check=False).returncode in {0, 10}
 
 
+@pytest.mark.parametrize(("words", "status"), [("error", 2), ("check --from-dump -", 40)])
+def test_closed_standard_input_is_an_empty_one(words: str, status: int) -> None:
+    command = f'exec "$0" -m applianceforge {words} <&-'
+    done = subprocess.run(["sh", "-c", command, sys.executable], capture_output=True, check=False)
+    assert done.returncode == status
+    assert b"What to do:" in done.stderr
+
+
 def test_names_that_are_not_utf_8_are_told_in_any_locale(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"caf\xe9.mdb")).write_bytes(
         (FOREIGN / "i386" / "lmdb-data.mdb").read_bytes()
