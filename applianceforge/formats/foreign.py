@@ -15,6 +15,7 @@ import struct
 from applianceforge.formats import (
     foreign_deflate,
     foreign_magic,
+    foreign_text,
     foreign_unknown,
     foreign_width,
 )
@@ -45,12 +46,12 @@ def identify(path: str, head: bytes, size_bytes: int) -> Identification:
         found = _of_a_name(path, head, size_bytes)
     if found is not None:
         return found
-    if foreign_unknown.is_text(head, whole=len(head) >= size_bytes):
+    if foreign_text.is_text(head, whole=len(head) >= size_bytes):
         return _TEXT
     if not any(head):
         # No more can be said of zeros; a scanner that finds data behind them asks again.
         return Identification("zeros", _PORTABLE)
-    found = _by_structure(head)
+    found = _by_structure(head, size_bytes)
     if found is None and foreign_deflate.is_stream(head, whole=len(head) >= size_bytes):
         found = Identification("zlib", _PORTABLE)
     return found or foreign_unknown.classify(head)
@@ -64,7 +65,7 @@ def identify_sample(sample: bytes) -> Identification:
     """
     if not any(sample):
         return Identification("zeros", _PORTABLE)
-    if foreign_unknown.is_text(sample, whole=False):
+    if foreign_text.is_text(sample, whole=False):
         return _TEXT
     return foreign_unknown.classify(sample)
 
@@ -114,6 +115,10 @@ def _of_a_number(path: str, head: bytes) -> Identification | None:
 def _of_a_name(path: str, head: bytes, size_bytes: int) -> Identification | None:
     """Recognise what has no number: by the name, and by bytes and size that agree with it."""
     name = path.rpartition("/")[2]
+    if name.endswith("-journal") and _is_open_journal(head):
+        return Identification("sqlite", _PORTABLE)
+    if name == "hostid" and size_bytes == 4:
+        return Identification("hostid", _PORTABLE, None, "an int: sethostid(3)")
     if name == "lock.mdb" or name.endswith((".mdb-lock", ".lmdb-lock")):
         return Identification("lmdb-lock", _DISCARD, None, "LMDB's table of readers")
     if re.match(r"(wtmp|btmp|utmp)([.-]\d+)?$", name) and _is_utmp(head, size_bytes):
@@ -155,6 +160,21 @@ def _is_utmp(head: bytes, size_bytes: int) -> bool:
     return size_bytes % 384 == 0 and all(kind < 10 for kind in types)
 
 
+def _is_open_journal(head: bytes) -> bool:
+    """Want a rollback journal whose number is not written yet, or not any more.
+
+    It is written after the pages, with their count; with journal_mode=PERSIST all the header is
+    overwritten with zeros in the end.
+
+    Source: sqlite.org/fileformat2.html, 3: sectors and pages of 512 to 65536 bytes, big-endian.
+    """
+    if len(head) < 28 or any(head[:12]):
+        return False
+    sector, page = struct.unpack_from(">II", head, 20)
+    sizes = [1 << bit for bit in range(5, 17)]
+    return not any(head[:28]) or (sector in sizes and page in sizes[4:])
+
+
 def _is_sdbm(head: bytes) -> bool:
     """Want an even count of 16-bit offsets that fall from the page's end: sdbm's pair.c, chkpage.
 
@@ -167,21 +187,49 @@ def _is_sdbm(head: bytes) -> bool:
     return all(2 * count < offset <= before for offset, before in zip(offsets, (1024, *offsets)))
 
 
-def _by_structure(head: bytes) -> Identification | None:
+def _by_structure(head: bytes, size_bytes: int) -> Identification | None:
     """Recognise what has neither number nor name, but a structure that is no accident."""
-    if len(head) > 8 and head[0] == 0x30 and _der_length(head) >= 0:
+    if len(head) > 8 and head[0] == 0x30 and _is_der(head, size_bytes):
         return Identification("der", _PORTABLE)  # certificates, keys: ITU-T X.690, 8.1
     if len(head) >= 16 and head[2:4] == b"\r\n" and u32(head, 4) < 8:
         return Identification("python-bytecode", _REBUILT)  # PEP 552
     if head[:1] == b"\x47" and len(head) > 376 and head[188] == head[376] == 0x47:
         return Identification("mpeg", _PORTABLE)  # transport stream: ISO 13818-1, 2.4.3.2
-    if head[:4] in (b"\0\1\0\1", b"\0\1\0\2") and len(head) > 40 and head[4:6] == b"\0\0":
-        return Identification("mime-cache", _REBUILT)  # shared-mime-info 2.2.9: big-endian
+    if head[:4] in (b"\0\1\0\1", b"\0\1\0\2") and _is_mime_cache(head, size_bytes):
+        return Identification("mime-cache", _REBUILT)
+    if head[:4] == b"\0\0\x27\x0a" and u32(head, 28) == 1000:
+        return Identification("shapefile", _PORTABLE)  # ESRI Shapefile, July 1998: main header
     return None
 
 
+def _is_mime_cache(head: bytes, size_bytes: int) -> bool:
+    """Want nine different places in the file, of multiples of 4: big-endian.
+
+    Source: shared-mime-info specification 0.21, "The mime.cache files", header.
+    """
+    if len(head) < 40:
+        return False
+    places = struct.unpack_from(">9I", head, 4)
+    return len(set(places)) >= 8 and all(
+        40 <= place < size_bytes and place % 4 == 0 for place in places
+    )
+
+
+def _is_der(head: bytes, size_bytes: int) -> bool:
+    """Want one sequence that is the whole file, or several that are; or BER of PKCS #7."""
+    if head.startswith(b"\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07"):
+        return True  # Its length shows at its end only: RFC 2315, 14.
+    at = parts = 0
+    while at < size_bytes and at + 8 < len(head):
+        length = _der_length(head[at : at + 8])
+        if length < 0 or head[at] != 0x30:
+            return False
+        at, parts = at + length, parts + 1
+    return at == size_bytes or (parts > 1 and len(head) <= at + 8 <= size_bytes)
+
+
 def _der_length(head: bytes) -> int:
-    """Return the length that a DER sequence says it has, or -1 if it is no DER."""
+    """Return the length that a DER sequence says it has, header included, or -1 if it is no DER."""
     first = head[1]
     if first < 128:
         length, at = first, 2
@@ -194,4 +242,4 @@ def _der_length(head: bytes) -> int:
         return -1
     # The first thing in it is a number, a sequence, a string or an object's name.
     plausible = head[at : at + 1] in (b"\x02", b"\x30", b"\x31", b"\x06", b"\x04", b"\xa0", b"\x0c")
-    return length if plausible else -1
+    return at + length if plausible else -1

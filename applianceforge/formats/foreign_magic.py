@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from applianceforge.formats import foreign_text
 from applianceforge.formats.foreign_words import Disposition
 
 _PORTABLE = Disposition.PORTABLE
@@ -167,6 +168,8 @@ MAGICS = (
     Magic(0, b"\x89\x02", "openpgp"),
     Magic(0, b"\x95\x03", "openpgp"),
     Magic(0, b"\x95\x07", "openpgp"),
+    Magic(0, b"\x01gpg", "gnupg-trustdb"),  # gnupg g10/tdbio.c: records of 40 bytes, big-endian
+    Magic(0, b"\xd9\xd9\xf7", "cbor"),  # RFC 8949, 3.4.6: the tag that says so
     Magic(8, b"KBXf", "gnupg-keybox"),  # gnupg kbx/keybox-blob.c: big-endian
     # Caches of the system, which their programs make again.
     Magic(0, b"ld.so-1.7.0", "ld.so-cache", _REBUILT),
@@ -269,8 +272,21 @@ def _is_postscript_font(head: bytes) -> bool:
     return head[6:8] == b"%!"
 
 
+def _is_mp3(head: bytes) -> bool:
+    """Want a bit rate and a sample rate: ISO 11172-3, 2.4.2.3; -1025 has neither."""
+    return head[:1] != b"\xff" or (
+        head[2:3] not in (b"", b"\0") and 0 < head[2] >> 4 < 15 and head[2] >> 2 & 3 != 3
+    )
+
+
+def _is_marked_text(head: bytes) -> bool:
+    return head[:1] == b"\xef" or foreign_text.is_marked(head)
+
+
 # Numbers so short that a C structure may well begin with them.
 _MORE = {
+    "text": _is_marked_text,
+    "mp3": _is_mp3,
     "ico": _is_icon,
     "font": _is_font,
     "terminfo": _is_terminfo,
