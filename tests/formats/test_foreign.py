@@ -387,6 +387,7 @@ RECORDS = {
     "a negative long": struct.pack("<i", -5),
     "a negative long of amd64": struct.pack("<q", -5),
     "a time": struct.pack("<I", NOW_S),
+    "a time with three letters": b"\x41\xfd\x42\x6a",
     "a time of amd64": struct.pack("<q", NOW_S),
     "longs behind 2 bytes": b"\1\2" + repeated("<i", numbered),
     "longs of amd64 behind 2 bytes": b"\1\2" + repeated("<q", numbered),
