@@ -4,9 +4,9 @@ The scan opens regular files and directories, nothing else, and never waits for 
 socket or a device is counted by its type. It follows no link, so it stays in the directory that it
 was given, and it enters no directory on which another file system is mounted, so it meets neither
 /proc nor a server that does not answer. It changes no time of access where the kernel allows that
-(to the owner and to root). Memory is bounded: the way down to the
-directory that is gone over, with the names of the directories still to come on each of its levels,
-at most 32 descriptors, and a few examples of each kind.
+(to the owner and to root). Memory is bounded: the way down to the directory that is gone over, with
+the names of the directories still to come on each of its levels, at most 32 descriptors, and a few
+examples of each kind.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -23,12 +22,11 @@ from typing import NamedTuple
 from applianceforge.formats import foreign
 from applianceforge.formats.foreign_words import HEAD_BYTES, Disposition, Identification
 from applianceforge.model.errors import AccessDeniedError, SettingsError
-from applianceforge.preflight import scan_places
+from applianceforge.preflight import scan_places, scan_reading
 from applianceforge.preflight.scan_result import CLUSTERS, Cluster, Scan, Special, Statement
 from applianceforge.preflight.scan_tally import Groups, Misses, Statements
 
 _PROGRESS_FILES = 1000
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 # How many levels of directories are open at once.
 _OPEN_LEVELS = 32
@@ -78,7 +76,7 @@ class _Level:
     def __init__(self, name: str, descriptor: int, above: _Level | None) -> None:
         self.name = name
         self.descriptor = descriptor
-        self.identity = _identity(os.fstat(descriptor))
+        self.identity = scan_reading.identity(os.fstat(descriptor))
         self.whole: _Whole | None = above.whole if above is not None else None
         self.letters: int = above.letters + len(name) + 1 if above is not None else 0
         self.waiting: list[_Waiting] = []
@@ -109,13 +107,13 @@ def scan(
     except (OSError, ValueError) as error:
         raise _refusal(directory, getattr(error, "strerror", None) or str(error)) from error
     try:
-        mounts = _mounts()
+        mounts = scan_reading.mounts()
         try:
             place = os.path.realpath(directory)
         except OSError as error:
             # A relative path in a directory that was removed: it opens, but it has no name.
             raise _refusal(directory, error.strerror or str(error)) from error
-        kind = _kind_of(place, mounts)
+        kind = scan_reading.kind_of(place, mounts)
         if kind in _NO_DATA:
             raise _refusal(directory, f"its file system is {kind}, which holds no data")
         return _Scanner(directory, root, statements, progress, place, frozenset(mounts)).run()
@@ -158,7 +156,7 @@ class _Scanner:
     def run(self) -> Scan:
         """Go over everything, and return what was found."""
         try:
-            self._enter("", _open(".", _DIRECTORY, self._root))
+            self._enter("", scan_reading.open_quietly(".", _DIRECTORY, self._root))
             while self._way:
                 level = self._way[-1]
                 if level.waiting:
@@ -187,11 +185,11 @@ class _Scanner:
     def _go_down(self, level: _Level, waiting: _Waiting) -> None:
         path = self._below(waiting.name)
         try:
-            descriptor = _open(waiting.name, _DIRECTORY, level.descriptor)
+            descriptor = scan_reading.open_quietly(waiting.name, _DIRECTORY, level.descriptor)
         except OSError as error:
             self._missed(path, error)
             return
-        if _identity(os.fstat(descriptor)) != waiting.identity:
+        if scan_reading.identity(os.fstat(descriptor)) != waiting.identity:
             os.close(descriptor)
             self._vanished += 1
             return
@@ -247,8 +245,8 @@ class _Scanner:
         descriptor = -1
         with contextlib.suppress(OSError):
             if below >= 0:
-                descriptor = _open("..", _DIRECTORY, below)
-                if _identity(os.fstat(descriptor)) == above.identity:
+                descriptor = scan_reading.open_quietly("..", _DIRECTORY, below)
+                if scan_reading.identity(os.fstat(descriptor)) == above.identity:
                     return descriptor
         if descriptor >= 0:
             os.close(descriptor)
@@ -260,13 +258,13 @@ class _Scanner:
         for level in self._way:
             if level.name:
                 try:
-                    deeper = _open(level.name, _DIRECTORY, descriptor)
+                    deeper = scan_reading.open_quietly(level.name, _DIRECTORY, descriptor)
                 except OSError:
                     break
                 finally:
                     os.close(descriptor)
                 descriptor = deeper
-            if _identity(os.fstat(descriptor)) != level.identity:
+            if scan_reading.identity(os.fstat(descriptor)) != level.identity:
                 os.close(descriptor)
                 break
             if level is wanted:
@@ -302,9 +300,10 @@ class _Scanner:
         whole = _Whole(path, found)
         if found is scan_places.CLUSTER:
             try:
-                head, size_bytes = _head(directory, "global/pg_control")
+                head, size_bytes = scan_reading.head(directory, "global/pg_control")
                 whole.found = foreign.identify("global/pg_control", head, size_bytes)
-                whole.major = _head(directory, "PG_VERSION")[0][:16].decode("ascii", "replace")
+                version, _ = scan_reading.head(directory, "PG_VERSION")
+                whole.major = version[:16].decode("ascii", "replace")
             except OSError as error:
                 self._missed(f"{path}/global/pg_control" if path else "global/pg_control", error)
                 whole.found = found._replace(evidence="pg_control cannot be read")
@@ -340,11 +339,11 @@ class _Scanner:
             if whole is None:
                 self._look_at(entry.name, path, directory)
             else:
-                size_bytes = _allocated(entry.stat(follow_symlinks=False))
+                size_bytes = scan_reading.allocated_bytes(entry.stat(follow_symlinks=False))
                 self._size_bytes += size_bytes
                 whole.size_bytes += size_bytes
                 if whole.found.format == scan_places.VENV and scan_places.is_compiled(path):
-                    head, length = _head(directory, entry.name)
+                    head, length = scan_reading.head(directory, entry.name)
                     bits = foreign.identify(entry.name, head, length).width_bits
                     whole.widths |= {bits} if bits else set()
         elif entry.is_dir(follow_symlinks=False):
@@ -356,24 +355,24 @@ class _Scanner:
                 # Without a list of mounts (no /proc), btrfs' subvolumes look the same.
                 self._elsewhere.add(path, "another file system is mounted there")
                 return
-            level.waiting.append(_Waiting(entry.name, _identity(status)))
+            level.waiting.append(_Waiting(entry.name, scan_reading.identity(status)))
         else:
             kind = stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
             self._kinds[stat.S_IFCHR if kind not in self._kinds else kind] += 1
 
     def _look_at(self, name: str, path: str, directory: int) -> None:
-        descriptor = _open(name, _READ, directory)
+        descriptor = scan_reading.open_quietly(name, scan_reading.READ, directory)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 self._vanished += 1
                 return
-            size_bytes = _allocated(status)
+            size_bytes = scan_reading.allocated_bytes(status)
             self._size_bytes += size_bytes
             head = os.pread(descriptor, HEAD_BYTES, 0)
             found = foreign.identify(path, head, status.st_size)
             if found.format == "zeros" and status.st_size > len(head):
-                found = _behind_zeros(descriptor, status.st_size)
+                found = scan_reading.behind_zeros(descriptor, status.st_size)
             self._groups.add(path, found, size_bytes)
         finally:
             os.close(descriptor)
@@ -383,83 +382,3 @@ class _Scanner:
             self._vanished += 1
         else:
             self._unreadable.add(path or ".", error.strerror or str(error))
-
-
-def _allocated(status: os.stat_result) -> int:
-    """Return what a file takes on the disk, at most its length: what there is to carry over.
-
-    A small file may have no block of its own: some file systems keep it in the inode.
-
-    Source: stat(2): st_blocks counts 512 bytes, whatever the size of a block is.
-    """
-    if status.st_size <= 4096:
-        return status.st_size
-    return min(status.st_size, status.st_blocks * 512)
-
-
-def _open(name: str, flags: int, directory: int) -> int:
-    """Open without a trace in the time of access, where the kernel allows it."""
-    try:
-        return os.open(name, flags | os.O_NOATIME, dir_fd=directory)
-    except PermissionError as error:
-        # EPERM is "not yours"; EACCES would not go away.
-        if error.errno != errno.EPERM:
-            raise
-    return os.open(name, flags, dir_fd=directory)
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def _head(directory: int, name: str) -> tuple[bytes, int]:
-    """Return the first bytes of a regular file, and its size."""
-    descriptor = _open(name, _READ, directory)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return b"", 0
-        return os.pread(descriptor, HEAD_BYTES, 0), status.st_size
-    finally:
-        os.close(descriptor)
-
-
-def _behind_zeros(descriptor: int, size_bytes: int) -> Identification:
-    """Say what a file is that begins with zeros: look where data begins, midway, at its end."""
-    places = [size_bytes // 2, size_bytes - 1]
-    # An error: no data at all behind the head, or a file system that does not know.
-    with contextlib.suppress(OSError):
-        places.insert(0, os.lseek(descriptor, HEAD_BYTES, os.SEEK_DATA))
-    for place in places:
-        sample = os.pread(descriptor, HEAD_BYTES, place // HEAD_BYTES * HEAD_BYTES)
-        if any(sample):
-            return foreign.identify_sample(sample)
-    return foreign.identify_sample(b"")
-
-
-def _mounts() -> dict[str, str]:
-    """Return where what is mounted: the kind of file system by the directory; empty if unknown.
-
-    Source: proc(5), /proc/self/mountinfo: the fifth field is the directory with space, tab, line
-    feed and backslash in octal; the kind follows a lone hyphen.
-    """
-    try:
-        with open("/proc/self/mountinfo", "rb") as stream:
-            lines = stream.read().splitlines()
-    except OSError:
-        return {}
-    found = {}
-    for line in lines:
-        fields = line.split(b" ")
-        if len(fields) < 9 or b"-" not in fields:
-            continue
-        place = re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code.group(1), 8)]), fields[4])
-        found[os.fsdecode(place)] = fields[fields.index(b"-") + 1].decode("ascii", "replace")
-    return found
-
-
-def _kind_of(place: str, mounts: dict[str, str]) -> str:
-    """Return the kind of the file system that a directory is on."""
-    while place not in mounts and place not in ("/", ""):
-        place = place.rpartition("/")[0] or "/"
-    return mounts.get(place, "")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from applianceforge.formats.foreign_words import Disposition
 from applianceforge.model.errors import SettingsError
-from applianceforge.preflight import scanner
+from applianceforge.preflight import scan_reading, scanner
 from applianceforge.preflight.scan_result import EXAMPLES, Group, Scan, Statement, shown
 from applianceforge.preflight.scan_tally import Glob
 from applianceforge.preflight.scanner import scan
@@ -212,7 +212,7 @@ def test_file_that_turns_into_a_fifo_does_not_block(
 ) -> None:
     path = tmp_path / "state"
     path.write_bytes(LONGS)
-    open_file = scanner._open
+    open_file = scan_reading.open_quietly
 
     def swap(name: str, flags: int, directory: int) -> int:
         if name == "state":
@@ -220,7 +220,7 @@ def test_file_that_turns_into_a_fifo_does_not_block(
             os.mkfifo(path)
         return open_file(name, flags, directory)
 
-    monkeypatch.setattr(scanner, "_open", swap)
+    monkeypatch.setattr(scan_reading, "open_quietly", swap)
     found = scan(tmp_path)
     assert (found.vanished, found.groups) == (1, ())
 
@@ -234,7 +234,7 @@ def test_directory_that_turns_into_a_link_is_not_entered(
     (outside / "below" / "state").write_bytes(LONGS)
     inside = tmp_path / "inside"
     (inside / "a" / "below").mkdir(parents=True)
-    open_one = scanner._open
+    open_one = scan_reading.open_quietly
 
     def swap(name: str, flags: int, directory: int) -> int:
         if name == where:
@@ -242,7 +242,7 @@ def test_directory_that_turns_into_a_link_is_not_entered(
             (inside / "a").symlink_to(outside)
         return open_one(name, flags, directory)
 
-    monkeypatch.setattr(scanner, "_open", swap)
+    monkeypatch.setattr(scan_reading, "open_quietly", swap)
     found = scan(inside)
     assert (inside / "a").is_symlink()
     # Where its parent was moved, the directory itself is still the one that was listed.
@@ -257,7 +257,7 @@ def test_directory_that_is_moved_while_it_is_closed_is_not_mistaken(
     (tmp_path / "other" / "w1").mkdir(parents=True)
     (tmp_path / "other" / "w1" / "state").write_bytes(LONGS)
     monkeypatch.setattr(scanner, "_OPEN_LEVELS", 1)
-    open_one = scanner._open
+    open_one = scan_reading.open_quietly
     moved: list[str] = []
 
     def move(name: str, flags: int, directory: int) -> int:
@@ -267,7 +267,7 @@ def test_directory_that_is_moved_while_it_is_closed_is_not_mistaken(
             (tmp_path / "tree/a").rename(tmp_path / "away")
         return open_one(name, flags, directory)
 
-    monkeypatch.setattr(scanner, "_open", move)
+    monkeypatch.setattr(scan_reading, "open_quietly", move)
     before = len(os.listdir("/proc/self/fd"))
     found = scan(tmp_path / "tree")
     assert moved
@@ -304,14 +304,14 @@ def test_every_directory_is_met_however_few_are_open(
 PEAK = """
 import sys, tracemalloc
 from pathlib import Path
-from applianceforge.preflight import scanner
+from applianceforge.preflight import scan_reading, scanner
 opened = 0
-open_one = scanner._open
+open_one = scan_reading.open_quietly
 def count(name, flags, directory):
     global opened
     opened += 1
     return open_one(name, flags, directory)
-scanner._open = count
+scan_reading.open_quietly = count
 tracemalloc.start()
 found = scanner.scan(Path(sys.argv[1]))
 print(found.directories, tracemalloc.get_traced_memory()[1], opened)
@@ -543,14 +543,14 @@ def test_other_file_systems_are_not_entered(
 ) -> None:
     (tmp_path / "mnt" / "below").mkdir(parents=True)
     mounts = {"/": "ext4", str(tmp_path.resolve() / "mnt"): "nfs"}
-    monkeypatch.setattr(scanner, "_mounts", lambda: mounts)
+    monkeypatch.setattr(scan_reading, "mounts", lambda: mounts)
     found = scan(tmp_path)
     assert found.elsewhere.examples == (("mnt", "another file system is mounted there"),)
     assert found.directories == 1
 
 
 def test_real_mounts_are_known_and_proc_is_refused() -> None:
-    assert scanner._mounts()["/proc"] == "proc"
+    assert scan_reading.mounts()["/proc"] == "proc"
     with pytest.raises(SettingsError, match="holds no data"):
         scan(Path("/proc"))
     with pytest.raises(SettingsError, match="holds no data"):
