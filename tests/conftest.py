@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from applianceforge.imaging.roottree import Recipe
 from applianceforge.migrate.tree import ProgramTree
@@ -12,6 +13,13 @@ from applianceforge.system.effects import Effects
 from tests.appliance import cluster, trees
 from tests.appliance.legacy import SMALL_BYTES, LegacyAppliance, legacy
 from tests.appliance.lines import Lines
+
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @contextmanager

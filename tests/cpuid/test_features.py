@@ -107,6 +107,18 @@ def test_each_flag_alone_lowers_the_level(feature: Feature) -> None:
         )
 
 
+def test_flags_have_the_kernel_s_names() -> None:
+    """Source: Linux 6.1, arch/x86/include/asm/cpufeatures.h."""
+    assert {feature.name: feature.flag for feature in FEATURES} == {
+        "FPU": "fpu", "CX8": "cx8", "CMOV": "cmov", "MMX": "mmx", "FXSR": "fxsr", "SSE": "sse",
+        "SSE2": "sse2", "SSE3": "pni", "SSSE3": "ssse3", "CX16": "cx16", "SSE4.1": "sse4_1",
+        "SSE4.2": "sse4_2", "POPCNT": "popcnt", "LAHF": "lahf_lm", "FMA": "fma", "MOVBE": "movbe",
+        "OSXSAVE": "", "AVX": "avx", "F16C": "f16c", "BMI1": "bmi1", "AVX2": "avx2",
+        "BMI2": "bmi2", "LZCNT": "abm", "AVX512F": "avx512f", "AVX512DQ": "avx512dq",
+        "AVX512CD": "avx512cd", "AVX512BW": "avx512bw", "AVX512VL": "avx512vl",
+    }  # fmt: skip
+
+
 # GCC's cpuid.h has the same bits under names of its own (bit_CMPXCHG16B, bit_LZCNT, ...).
 BITS = {
     (1, "edx"): {0: "FPU", 8: "CX8", 15: "CMOV", 23: "MMX", 24: "FXSR", 25: "SSE", 26: "SSE2"},

@@ -99,6 +99,7 @@ def test_leaves_between_are_no_signatures() -> None:
         ("VMware, Inc.", "VMware Virtual Platform", Platform.VMWARE),
         ("VMware, Inc.", "VMware7,1", Platform.VMWARE),
         ("innotek GmbH", "VirtualBox", Platform.VIRTUALBOX),
+        ("innotek GmbH", "", Platform.VIRTUALBOX),
         ("Oracle Corporation", "VirtualBox", Platform.VIRTUALBOX),
         ("Parallels Software International Inc.", "Parallels Platform", Platform.PARALLELS),
         ("Google", "Google Compute Engine", Platform.GOOGLE),

@@ -123,6 +123,7 @@ def test_how_deep_it_can_be_hidden() -> None:
         "K8_Winchester",
     }
     both = missed(lambda r: without_cx16(without_linear_bits(r)))
+    assert (len(WITH), len(linear), len(both)) == (30, 4, 12)
     assert linear < both
     assert "Conroe" not in both
     assert "P4_Prescott" in both
