@@ -14,7 +14,6 @@ from tests.appliance import cluster, trees
 from tests.appliance.legacy import SMALL_BYTES, LegacyAppliance, legacy
 from tests.appliance.lines import Lines
 
-
 # How long an example takes says more of the machine than of the code.
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
