@@ -15,7 +15,7 @@ from applianceforge.cpuid.procinfo import ProcInfo
 from applianceforge.cpuid.registers import Leaf, Registers
 from applianceforge.cpuid.verdict import Capability, decide
 from applianceforge.model.errors import AccessDeniedError, SettingsError
-from applianceforge.preflight import dump, dump_draft, gather
+from applianceforge.preflight import dump, dump_draft, dump_lines, gather
 from applianceforge.preflight.checks_around import check_partners
 from applianceforge.preflight.facts import (
     BootLoader,
@@ -410,6 +410,26 @@ def test_cut_anywhere_is_refused() -> None:
         refused(text[:size])
 
 
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("a\\b", "a\\134b"),
+        ("\\040", "\\134040"),
+        ("\\", "\\134"),
+        ("a\x7fb", "a\\177b"),
+        ("a\x1fb~", "a\\037b~"),
+        ("a\nb", "a\\012b"),
+        ("\xe9", "\\303\\251"),
+        ("\udcff", "\\377"),
+    ],
+)
+def test_what_would_mean_something_else_is_escaped(value: str, written: str) -> None:
+    assert dump_lines.word(value) == dump_lines.text(value) == written
+    assert dump_lines.plain_word(written) == dump_lines.plain(written) == value
+    known = Facts(ProcessorFacts((), machine=Machine(maker=value)))
+    assert dump.decode(dump.encode(known)).processor.machine.maker == value
+
+
 @pytest.mark.parametrize("version", ["2", "1.1", "99", "", "x", "1 2", "-1"])
 def test_another_version_says_so(version: str) -> None:
     error = refused(f"applianceforge-dump {version}\nnonsense\n")
@@ -514,6 +534,25 @@ def test_loss_and_disorder_are_noticed() -> None:
         assert refused("\n".join(early)).evidence
     refused(text + "memory 1\n")
     refused(text + text)
+
+
+@pytest.mark.parametrize("like", [False, True])
+@pytest.mark.parametrize("more", [-1, 1, 100])
+def test_a_route_s_own_count_is_believed_as_little(like: bool, more: int) -> None:
+    """A leaf that is lost, with the counts at the end mended, would hide a flag."""
+    routes = (Answer("memfd", CONROE), Answer("file", hidden(CONROE))) if like else ()
+    known = Facts(ProcessorFacts(routes or (Answer("memfd", CONROE),)))
+    lines = dump.encode(known).splitlines()[1:-1]
+    start = "route file like memfd " if like else "route memfd works "
+    (at,) = (at for at, line in enumerate(lines) if line.startswith(start))
+    count = int(lines[at][len(start) :])
+    dump.decode(framed("\n".join(lines)))
+    lines[at] = f"{start}{count + more}"
+    error = refused(framed("\n".join(lines)))
+    name = "file" if like else "memfd"
+    assert error.evidence == (
+        f"route {name}: {count + more} lines belong below it, here are {count}",
+    )
 
 
 def test_registers_that_do_not_hang_together_are_no_answer() -> None:
