@@ -151,6 +151,33 @@ def test_foreign_text(foreign: str, shown: str) -> None:
     assert printable(foreign) == shown
 
 
+@pytest.mark.parametrize("verbose", [False, True])
+@pytest.mark.parametrize("severity", list(Severity))
+def test_a_key_is_as_foreign_as_all_the_rest(severity: Severity, verbose: bool) -> None:
+    """No part of a finding is taken for printable."""
+    finding = Finding("data.\x1b[2J\n\u202e\udcff", severity, "t", "s", exit_status=24)
+    said = lines(CAPABLE, Report((finding,)), Style(verbose=verbose, width=200))
+    assert any(line.endswith("t [data.\\x1b[2J\\n\\u202e\\xff]") for line in said)
+    assert all(line.isprintable() for line in said)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("utf-8", "\u00fc \u4e2d \U0001f600?"),
+        ("latin-1", "\u00fc \\u4e2d \\U0001f600?"),
+        ("cp437", "\u00fc \\u4e2d \\U0001f600?"),
+        ("ascii", "\\xfc \\u4e2d \\U0001f600?"),
+    ],
+)
+def test_what_the_terminal_lacks_is_told_by_its_number(encoding: str, shown: str) -> None:
+    foreign = "\u00fc \u4e2d \U0001f600?"
+    assert render.encodable(foreign, encoding) == shown
+    report = Report((DATA._replace(evidence=(foreign,)),))
+    said = [line.strip() for line in lines(CAPABLE, report, Style(encoding=encoding))]
+    assert shown in said
+
+
 def test_long_foreign_text_is_cut() -> None:
     assert printable("x" * 1_000_000) == "x" * 1000 + "... (999000 more characters)"
 
