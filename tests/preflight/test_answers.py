@@ -372,6 +372,29 @@ def test_an_answer_counts_until_the_end_of_its_day(day: date, counts: bool) -> N
     report, decisions = apply(accept(DATA.key, day), Report((DATA,)), TODAY)
     assert (report.exit_status == 10) is counts
     assert bool(decisions) is counts
+    assert ("answers.expired" in [finding.key for finding in report.findings]) is not counts
+
+
+@pytest.mark.parametrize(
+    ("expires", "counts"),
+    [(None, True), (TODAY + timedelta(1), True), (TODAY, True), (TODAY - timedelta(1), False)],
+)
+def test_what_is_said_of_files_counts_until_the_end_of_its_day(
+    expires: date | None, counts: bool
+) -> None:
+    data = (DataAnswer("x", "discard", "r", expires, "Erika"),)
+    assert answers.current(data, TODAY) == (data if counts else ())
+    assert bool(answers.statements(data, TODAY)) is counts
+    report, decisions = apply(Answers(data=data), Report(), TODAY)
+    assert [finding.key for finding in report.findings] == ([] if counts else ["answers.expired"])
+    assert [decision.subject for decision in decisions] == (["x"] if counts else [])
+
+
+def test_the_last_day_of_a_file_s_section_counts() -> None:
+    said = decode(f"[data x]\nis = discard\nreason = r\nexpires = {TODAY}\n")
+    assert said.statements == (Statement("x", Disposition.DISCARD, "r", "answer file"),)
+    late = decode(f"[data x]\nis = discard\nreason = r\nexpires = {TODAY - timedelta(1)}\n")
+    assert late.statements == ()
 
 
 def test_expired_answers_are_told() -> None:
