@@ -111,6 +111,53 @@ def test_a_link_is_not_followed(tmp_path: Path, there: bool) -> None:
     assert (target.read_text() == "precious") if there else not target.exists()
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_that_appears_after_the_look_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """Somebody may put it there between the look at the name and the opening of it."""
+    target, path = tmp_path / "target", tmp_path / "log"
+    if there:
+        target.write_text("precious")
+        target.chmod(0o644)
+    look = Path.lstat
+
+    def look_and_lose(looked: Path) -> os.stat_result:
+        try:
+            return look(looked)
+        finally:
+            if looked == path and not os.path.lexists(path):
+                path.symlink_to(target)
+
+    monkeypatch.setattr(Path, "lstat", look_and_lose)
+    with pytest.raises((SettingsError, AccessDeniedError), match="so no answer counts"):
+        record(path, ONE)
+    assert path.is_symlink()
+    if there:
+        assert target.read_text() == "precious"
+        assert stat.S_IMODE(target.stat().st_mode) == 0o644
+    else:
+        assert not target.exists()
+
+
+def test_a_pipe_that_appears_after_the_look_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    look = Path.lstat
+
+    def look_and_lose(looked: Path) -> os.stat_result:
+        try:
+            return look(looked)
+        finally:
+            if looked == path and not os.path.lexists(path):
+                os.mkfifo(path)
+
+    monkeypatch.setattr(Path, "lstat", look_and_lose)
+    with pytest.raises(SettingsError, match="it is no plain file; so no answer counts"):
+        record(path, ONE)
+
+
 def test_a_log_is_a_plain_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/null"), Path("/dev/zero")):
