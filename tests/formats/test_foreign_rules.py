@@ -559,6 +559,8 @@ def page(*numbers: int) -> bytes:
         ("s.pag", page(2, 1025, 990), ""),
         ("s.pag", page(4, 1000, 990, 980, 8), ""),
         ("s.pag", page(512, *range(1024, 1024 - 512, -1)), ""),
+        # More offsets than the file has bytes for.
+        ("s.pag", page(1000, 1000, 990), ""),
         ("s.pag", page(4, 1000, 990, 980, 970)[:1023], ""),
         ("s.dat", page(4, 1000, 990, 980, 970), ""),
     ],
