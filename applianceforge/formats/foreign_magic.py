@@ -56,7 +56,6 @@ MAGICS = (
     Magic(0, b"\xfe\xfe\x09", "mariadb"),
     Magic(0, b"\xfe\xfe\x0c", "mariadb"),
     Magic(0, b"\xfebin", "mariadb-binlog"),
-    Magic(0, b"\xff\x00SDI", "cups-raster"),
     # Text with a byte-order mark.
     Magic(0, b"\xef\xbb\xbf", "text"),
     Magic(0, b"\xff\xfe", "text"),
@@ -145,7 +144,6 @@ MAGICS = (
     Magic(0, b"\xca\xfe\xba\xbe", "java-class"),
     Magic(0, b"\0asm", "webassembly"),
     Magic(0, b"MZ", "dos-program"),
-    Magic(0, b"\xfa\xde\x0b\xf0", "debuginfo"),
     Magic(0, b"DIRC", "git"),
     Magic(0, b"PACK", "git"),
     Magic(0, b"\xfftOc", "git"),

@@ -45,7 +45,6 @@ PORTABLE = {
         bytes.fromhex("FEFE0C01 00000300"),
     ),
     "mariadb-binlog": (b"\xfebin\x10\x20\x30\x65\x0f\1\0\0\0",),
-    "cups-raster": (b"\xff\0SDI\0\0\0",),
     "text": (b"\xef\xbb\xbfKey", b"\xff\xfeK\0e\0y\0", b"\xfe\xff\0K\0e\0y"),
     "gzip": (bytes.fromhex("1F8B0800 00000000 0003"),),
     "compress": (bytes.fromhex("1F9D9061"),),
@@ -128,7 +127,6 @@ PORTABLE = {
     "java-class": (bytes.fromhex("CAFEBABE 00000034"),),
     "webassembly": (b"\0asm\1\0\0\0",),
     "dos-program": (b"MZ\x90\0\3\0",),
-    "debuginfo": (bytes.fromhex("FADE0BF0 0000"),),
     "git": (
         b"DIRC" + GIT,
         b"PACK" + GIT,
