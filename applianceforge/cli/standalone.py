@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from applianceforge.cli.ending import guarded
+from applianceforge.cli.terminal import columns
 from applianceforge.model.version import PROGRAM, VERSION
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def _parser(installed: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Check whether a 32-bit machine may go 64-bit. Changes nothing.",
+        formatter_class=_formatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}")
@@ -69,6 +71,11 @@ def _parser(installed: bool) -> argparse.ArgumentParser:
     return parser
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    # Without a width argparse imports shutil to find one out, at every argument that is added.
+    return argparse.RawDescriptionHelpFormatter(prog, width=columns())
+
+
 def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, epilog: str
 ) -> argparse.ArgumentParser:
@@ -77,7 +84,7 @@ def _command(
         help=COMMANDS[name],
         description=COMMANDS[name],
         epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
         allow_abbrev=False,
     )
 
