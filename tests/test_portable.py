@@ -1,7 +1,6 @@
 """What travels to boxes that have nothing: Python 3.7, the standard library, one small file."""
 
 import ast
-import json
 import os
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 
 from applianceforge.imaging import zipapp
 from applianceforge.system.effects import Effects
+from tests.reports import report_of
 
 SOURCES = zipapp.sources()
 FOREIGN = Path(__file__).parent / "data" / "foreign" / "i386"
@@ -212,13 +212,14 @@ def test_the_zipapp_runs_on_other_pythons(packed: Path, version: str, tmp_path: 
     checked = run("check", "--json")
     assert (checked.returncode, checked.stderr) in {(0, ""), (10, "")}
     mine = call(packed, "check", "--json")
-    assert json.loads(checked.stdout)["processor"] == json.loads(mine.stdout)["processor"]
+    assert report_of(checked.stdout)["processor"] == report_of(mine.stdout)["processor"]
     dump = tmp_path / "facts.txt"
     dump.write_text(run("check", "--dump").stdout)
     assert run("check", "--from-dump", dump).returncode in {0, 10}
     assert "inhibitor" in run("check", "--leapp", "--scan", FOREIGN).stdout
     scanned = run("scan", "--json", FOREIGN)
     assert (scanned.returncode, scanned.stderr) == (24, "")
+    assert report_of(scanned.stdout)["scans"]
     assert scanned.stdout == call(packed, "scan", "--json", FOREIGN).stdout
     assert "pg_resetwal" in run("error", "incorrect checksum in control file").stdout
     answers = tmp_path / "box.answers"

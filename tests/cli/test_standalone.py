@@ -7,12 +7,9 @@ import subprocess
 import sys
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import pytest
 
-import applianceforge.preflight
 from applianceforge.cli import answering, standalone
 from applianceforge.cpuid import probe
 from applianceforge.cpuid.facts import Answer, Facts, Machine
@@ -20,11 +17,8 @@ from applianceforge.cpuid.registers import Registers
 from applianceforge.model.report import Finding, Severity
 from applianceforge.preflight.checks import Planned
 from tests.cpuid.table import BY_NAME, hidden, under
+from tests.reports import SCHEMAS, report_of
 
-SCHEMAS = {
-    name: json.loads((Path(applianceforge.preflight.__file__).parent / name).read_text())
-    for name in ("report.schema.json", "scan.schema.json")
-}
 FOREIGN = Path(__file__).parent.parent / "data" / "foreign"
 CONROE = BY_NAME["GenuineIntel00006F4_Conroe"]
 NORTHWOOD = BY_NAME["GenuineIntel0000F29_P4_Northwood"]
@@ -35,10 +29,6 @@ CASES: dict[str, tuple[Registers | None, int]] = {
     "incapable": (NORTHWOOD, 22),
     "unknown": (None, 30),
 }
-
-
-def valid(document: Any, name: str) -> None:
-    jsonschema.Draft202012Validator(SCHEMAS[name]).validate(document)
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
@@ -74,8 +64,7 @@ def test_text(case: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_json(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, said, _ = run(capsys, "check", "--json")
-    document = json.loads(said)
-    valid(document, "report.schema.json")
+    document = report_of(said)
     processor = document["processor"]
     assert (document["exit_status"], processor["verdict"]) == (status, case)
     assert processor["long_mode"] == {"capable": True, "unknown": None}.get(case, False)
@@ -103,7 +92,7 @@ def test_dump_leads_to_the_same_verdict(
     path.write_text(dumped)
     _, said, _ = run(capsys, "check", "--from-dump", path, "--json")
     _, here, _ = run(capsys, "check", "--json")
-    assert json.loads(said)["processor"] == json.loads(here)["processor"]
+    assert report_of(said)["processor"] == report_of(here)["processor"]
 
 
 def test_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +110,7 @@ def test_i386_asks_nothing_of_the_processor(
     assert "can run the 32-bit release" in said
     assert "64-bit" not in said.splitlines()[0]
     status, said, _ = run(capsys, "check", "--target", "i386", "--json")
-    document = json.loads(said)
+    document = report_of(said)
     assert (status in {0, 10}, document["target"]) == (True, "i386")
     assert document["processor"]["verdict"] == "incapable"
 
@@ -202,8 +191,7 @@ def test_bad_files_are_refused_with_a_remedy(
 
 def test_scan(capsys: pytest.CaptureFixture[str]) -> None:
     status, said, _ = run(capsys, "scan", FOREIGN / "i386", "--json")
-    document = json.loads(said)
-    valid(document, "scan.schema.json")
+    document = report_of(said)
     assert status == document["exit_status"] == 24
     assert "data.lmdb" in [finding["key"] for finding in document["findings"]]
     status, said, _ = run(capsys, "scan", FOREIGN / "i386")
@@ -213,8 +201,7 @@ def test_scan(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_check_takes_the_findings_of_a_scan(capsys: pytest.CaptureFixture[str]) -> None:
     _, said, _ = run(capsys, "check", "--json", "--scan", FOREIGN / "i386")
-    document = json.loads(said)
-    valid(document, "report.schema.json")
+    document = report_of(said)
     assert "data.lmdb" in [finding["key"] for finding in document["findings"]]
 
 
@@ -231,11 +218,10 @@ def test_an_answer_is_applied_and_logged(
     _, before, _ = run(capsys, "scan", directory, "--json")
     monkeypatch.setattr(answering, "_LOG_OF_APPLIANCE", tmp_path / "no appliance" / "log")
     _, after, _ = run(capsys, "scan", directory, "--json", "--answers", answers)
-    document = json.loads(after)
-    valid(document, "scan.schema.json")
+    document = report_of(after)
 
     def severities(said: str) -> dict[str, str]:
-        return {one["key"]: one["severity"] for one in json.loads(said)["findings"]}
+        return {one["key"]: one["severity"] for one in report_of(said)["findings"]}
 
     assert severities(before)["data.lmdb"] == "inhibitor"
     assert severities(after)["data.lmdb"] == "warning"
@@ -281,9 +267,9 @@ def test_what_the_release_says_of_files_counts(
         )
     )
     _, said, _ = run(capsys, "scan", FOREIGN / "i386", "--json", "--for", release)
-    assert "data.lmdb" not in [finding["key"] for finding in json.loads(said)["findings"]]
+    assert "data.lmdb" not in [finding["key"] for finding in report_of(said)["findings"]]
     _, said, _ = run(capsys, "check", "--json", "--for", release)
-    assert json.loads(said)["target"] == "mail-gateway 2.0"
+    assert report_of(said)["target"] == "mail-gateway 2.0"
 
 
 def test_a_planned_migration_adds_its_findings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -295,7 +281,7 @@ def test_a_planned_migration_adds_its_findings(capsys: pytest.CaptureFixture[str
         return Planned((found,), (), 0)
 
     status = standalone.main(["check", "--json", "--settings", "box.toml"], plan)
-    document = json.loads(capsys.readouterr().out)
+    document = report_of(capsys.readouterr().out)
     assert (status, asked) == (24, [Path("box.toml")])
     assert "postgresql.extension" in [one["key"] for one in document["findings"]]
 
@@ -325,7 +311,7 @@ def test_directories_are_told_apart(capsys: pytest.CaptureFixture[str], tmp_path
         content = (FOREIGN / "i386" / "g.gdbm").read_bytes()
         (tmp_path / name / "g.gdbm").write_bytes(content)
     _, said, _ = run(capsys, "scan", tmp_path / "one", tmp_path / "two", "--json")
-    (found,) = json.loads(said)["findings"]
+    (found,) = report_of(said)["findings"]
     assert found["key"] == "data.gdbm"
     for name in ("one", "two"):
         assert f"below {tmp_path / name}:" in found["evidence"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.migrate.boxes import Box, applianceforge
+from tests.reports import report_of
 
 pytestmark = pytest.mark.real
 
@@ -16,7 +17,7 @@ def checked(box: Box, *words: str | Path) -> tuple[int, dict[str, dict[str, Any]
     settings.write_text(box.text)
     said = applianceforge("check", "--json", "--settings", settings, *words)
     assert said.errors == ""
-    findings = json.loads(said.out)["findings"]
+    findings = report_of(said.out)["findings"]
     return said.status, {finding["key"]: finding for finding in findings}
 
 

@@ -21,6 +21,7 @@ from applianceforge.preflight import dump
 from applianceforge.system.effects import Effects
 from applianceforge.system.progress import ProgressSink
 from tests.appliance import trees
+from tests.reports import report_of
 from tests.vm import guest, machine
 from tests.vm.guest import Guest
 from tests.vm.machine import Said
@@ -246,7 +247,7 @@ def check(model: Model, built: Guest) -> tuple[list[str], dict[str, Any], float]
     if problems:
         return problems, {}, elapsed_s
     said = json.loads(answers["ask"].text)
-    report = json.loads(answers["check"].text)
+    report = report_of(answers["check"].text)
     problems += wrong(model, said)
     problems += wrong_in_report(model, report)
     problems += wrong_from_dump(model, answers["dump"].text, in_full=True)
