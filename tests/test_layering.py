@@ -62,6 +62,7 @@ PURE = (
     "applianceforge.migrate.postgres.columns",
     "applianceforge.migrate.postgres.ddl",
     "applianceforge.migrate.postgres.diagnosis",
+    "applianceforge.slots.layout",
 )
 IMPURE = {"os", "subprocess", "socket", "shutil", "tempfile", "time", "logging"}
 

@@ -22,6 +22,12 @@
     +- JournalError            57   a journal that cannot be continued
     +- RetentionError          58   too early to remove the old data
     +- UnexplainedError        59   a line of a log that nothing is known about
+    +- RecipeError             60   an image's recipe is wrong
+    +- LockedError             61   what a lock file names cannot be had, or is not what would be built
+    +- BootDiskError           62   this machine does not run from a disk with two slots
+    +- BootEnvironmentError    63   the boot environment cannot be read, or not be written
+    +- SlotError               64   an image that is none or does not fit, or a slot that is in use
+    +- ReadBackError           65   what is read back is not what was written
     +- InhibitedError       10-30   a check forbids it; the least mendable finding decides
 
 A status is never reused. 0 is success, 1 a bug (with its traceback), 130 and 143 an interruption
@@ -176,6 +182,42 @@ class UnexplainedError(ForgeError):
     """Nothing is known about a line of a log."""
 
     exit_status = 59
+
+
+class RecipeError(ForgeError):
+    """The recipe of an image is wrong."""
+
+    exit_status = 60
+
+
+class LockedError(ForgeError):
+    """What a lock file names cannot be had, or is not what the recipe asks for."""
+
+    exit_status = 61
+
+
+class BootDiskError(ForgeError):
+    """This machine does not run from a disk with two slots, or not from the one it should."""
+
+    exit_status = 62
+
+
+class BootEnvironmentError(ForgeError):
+    """The boot environment cannot be read, or cannot be written."""
+
+    exit_status = 63
+
+
+class SlotError(ForgeError):
+    """An image is no slot image or does not fit, or the slot is in use."""
+
+    exit_status = 64
+
+
+class ReadBackError(ForgeError):
+    """What is read back from a disk is not what was written."""
+
+    exit_status = 65
 
 
 class InhibitedError(ForgeError):
