@@ -23,7 +23,7 @@
     +- RetentionError          58   too early to remove the old data
     +- UnexplainedError        59   a line of a log that nothing is known about
     +- RecipeError             60   an image's recipe is wrong
-    +- LockedError             61   what a lock file names cannot be had, or is not what would be built
+    +- LockedError             61   what a lock file names cannot be had, or is not asked for
     +- BootDiskError           62   this machine does not run from a disk with two slots
     +- BootEnvironmentError    63   the boot environment cannot be read, or not be written
     +- SlotError               64   an image that is none or does not fit, or a slot that is in use
