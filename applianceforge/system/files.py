@@ -223,6 +223,13 @@ def truncate_file(path: Path, size_bytes: int, effects: Effects) -> None:
     effects.happened(EffectKind.WRITE, f"size of {path}")
 
 
+def sync_file(path: Path, effects: Effects) -> None:
+    """Flush a file's content and size to its disk."""
+    with named_errors(path, "flush"), open(path, "rb") as stream:
+        os.fsync(stream.fileno())
+    effects.happened(EffectKind.WRITE, f"flush of {path}")
+
+
 def rename(source: Path, target: Path, effects: Effects) -> None:
     """Rename durably within one file system."""
     with named_errors(target, "rename to"):

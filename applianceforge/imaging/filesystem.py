@@ -1,0 +1,400 @@
+"""Make file systems as files, bit for bit the same from the same content.
+
+mke2fs copies a directory into a file system without mounting it. It walks each directory in the
+order of the names' bytes, makes holes of all blocks of zeros, and takes its own times from
+E2FSPROGS_FAKE_TIME; what it still takes from the build machine is mended by one run of debugfs:
+
+    ctime, atime, crtime    become the epoch
+    mtime                   becomes the epoch where it is later
+    extended attributes     are stored in the order of their names, not in that of the source
+
+Nothing is taken from the host's mke2fs.conf. Read by GRUB 2.06: no feature that it refuses.
+
+Source: e2fsprogs 1.47.0, misc/create_inode.c, misc/mke2fs.c; grub-core/fs/ext2.c.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from uuid import UUID, uuid5
+
+from applianceforge.formats import ext
+from applianceforge.imaging import filesystem_size
+from applianceforge.model.errors import (
+    ForgeError,
+    ProgramFailedError,
+    RecipeError,
+    SettingsError,
+)
+from applianceforge.system import files, programs, sparse
+from applianceforge.system.effects import Effects
+from applianceforge.system.programs import Command
+
+_FIND = "/usr/bin/find"
+_MKE2FS = "/usr/sbin/mke2fs"
+_DEBUGFS = "/usr/sbin/debugfs"
+_E2FSCK = "/usr/sbin/e2fsck"
+_INODE_BYTES = 256
+_PUBLIC = 0o644
+# In a user namespace, we are nobody to the files of the user who started it.
+_OPEN_TO_NAMESPACE = 0o666
+_TOO_FULL = ("Could not allocate block", "Could not allocate inode")
+_LATEST_S = 2**31 - 1
+_MOST_LABEL_BYTES = 16
+_FIRST_SPARE = 0.005
+_MOST_TRIES = 6
+# An MBR reaches no farther.
+_LARGEST_DISK_BYTES = 2 << 40
+
+
+@dataclass(frozen=True)
+class _Shape:
+    features: tuple[str, ...]
+    block_bytes: int
+    journal_bytes: int = 0
+    reserved_percent: int = 0
+    bytes_per_inode: int = 16384
+    grows: bool = False
+
+
+_BASE = ("ext_attr", "filetype", "sparse_super", "large_file")
+_EXT4 = (
+    *_BASE,
+    "has_journal",
+    "dir_index",
+    "extent",
+    "flex_bg",
+    "huge_file",
+    "dir_nlink",
+    "extra_isize",
+    "metadata_csum",
+)
+
+
+class Kind(Enum):
+    """What a file system is for."""
+
+    BOOT = "boot"  # ext2 in blocks of 1 KiB: an environment block is one block of its own.
+    SLOT = "slot"  # ext4, mounted read-only for ever.
+    DATA = "data"  # ext4, grown while it is mounted.
+
+    @property
+    def block_bytes(self) -> int:
+        """Return the size of a block."""
+        return _SHAPES[self].block_bytes
+
+
+_SHAPES = {
+    Kind.BOOT: _Shape(_BASE, 1024, bytes_per_inode=65536),
+    Kind.SLOT: _Shape(_EXT4, 4096, journal_bytes=4 << 20),
+    Kind.DATA: _Shape(
+        (*_EXT4, "resize_inode"), 4096, journal_bytes=16 << 20, reserved_percent=1, grows=True
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was made.
+
+    Attributes:
+        image: The file.
+        size_bytes: Of the file system, which is the file's.
+        used_bytes: What of it is not free, the file system's own blocks included.
+        inodes: How many are in use.
+    """
+
+    image: Path
+    size_bytes: int
+    used_bytes: int
+    inodes: int
+
+
+def make(
+    kind: Kind,
+    source: Path | None,
+    image: Path,
+    size_bytes: int | None,
+    uuid: UUID,
+    label: str,
+    epoch_s: int,
+    effects: Effects,
+    *,
+    prefix: tuple[str, ...] = (),
+) -> Made:
+    """Make a file system in a file, from the content of a directory.
+
+    The file appears under its name when it is whole and was checked. Neither the order nor the
+    file system of the directory matters, nor the times of its inodes beyond `epoch_s`.
+
+    Args:
+        kind: What it is for.
+        source: The directory whose content is copied; None for an empty file system.
+        image: The file; replaced if it is there.
+        size_bytes: A multiple of the block; None makes it as small as the content needs, and about
+            one in a hundred more.
+        uuid: Of the file system.
+        label: Of the file system, at most 16 bytes.
+        epoch_s: The latest time of a file, and that of all other time stamps.
+        effects: Told of programs and writes.
+        prefix: Put before commands that read `source`, such as ("/usr/bin/mmdebstrap",
+            "--unshare-helper") for a tree in that user namespace. `image` is open to all while
+            such a command writes it.
+
+    Raises:
+        RecipeError: The content does not fit into `size_bytes`.
+        SettingsError: `size_bytes`, `label` or `epoch_s` is none that an ext file system can have.
+        DiskFullError: The file does not fit.
+        ProgramMissingError: A program of e2fsprogs is not installed.
+        ProgramFailedError: One of them failed.
+    """
+    shape = _SHAPES[kind]
+    _require(shape, size_bytes, label, epoch_s)
+    staging = image.with_name(f".{image.name}.new")
+    environment = (("E2FSPROGS_FAKE_TIME", str(epoch_s)), ("MKE2FS_CONFIG", "/dev/null"))
+    inodes: int | None = None
+    sizes: Iterator[int]
+    if size_bytes is None:
+        census = filesystem_size.Census(0, 0) if source is None else _count(source, prefix, effects)
+        inodes = filesystem_size.inodes_for(census)
+        sizes = _sizes_for(census, shape)
+    else:
+        sizes = iter((size_bytes,))
+    try:
+        for size in sizes:
+            mode = _OPEN_TO_NAMESPACE if prefix else _PUBLIC
+            sparse.create(staging, size, effects, mode=mode)
+            words = _mke2fs(shape, source, staging, size, inodes, uuid, label)
+            try:
+                programs.run(Command((*prefix, *words), environment, name="mke2fs"), effects)
+                break
+            except ProgramFailedError as error:
+                if not any(mark in line for mark in _TOO_FULL for line in error.evidence):
+                    raise
+                if size_bytes is not None:
+                    raise _does_not_fit(source, size_bytes) from error
+        else:
+            raise ProgramFailedError(
+                f"mke2fs finds no room for {source} in any size that was tried",
+                hint="look for files with large holes, or name the size",
+            )
+        staging.chmod(_PUBLIC)
+        _mend(staging, epoch_s, environment, effects)
+        check(staging, effects)
+        superblock = read_superblock(staging)
+        files.sync_file(staging, effects)
+        files.rename(staging, image, effects)
+    except BaseException:
+        staging.unlink(missing_ok=True)
+        raise
+    used = superblock.inodes - superblock.free_inodes
+    return Made(image, superblock.size_bytes, superblock.used_bytes, used)
+
+
+def read_superblock(image: Path, offset_bytes: int = 0) -> ext.Superblock:
+    """Read the superblock of a file system that begins at a byte of a file or device.
+
+    Raises:
+        SlotError: There is no file system, or a damaged one.
+    """
+    data = sparse.read_at(image, offset_bytes + ext.SUPERBLOCK_AT, ext.SUPERBLOCK_BYTES)
+    return ext.decode_superblock(data, str(image))
+
+
+def check(image: Path, effects: Effects) -> None:
+    """Let e2fsck look at all of a file system without changing it.
+
+    Raises:
+        ProgramFailedError: It finds anything to mend.
+    """
+    try:
+        programs.run(Command((_E2FSCK, "-f", "-n", str(image))), effects)
+    except ProgramFailedError as error:
+        raise ProgramFailedError(
+            f"the file system {image} has errors", hint=error.hint, evidence=error.evidence
+        ) from error
+
+
+def _require(shape: _Shape, size_bytes: int | None, label: str, epoch_s: int) -> None:
+    if size_bytes is not None and (size_bytes <= 0 or size_bytes % shape.block_bytes):
+        raise SettingsError(
+            f"a file system of {size_bytes} bytes cannot be made",
+            hint=f"name a multiple of {shape.block_bytes} bytes",
+        )
+    if len(label.encode()) > _MOST_LABEL_BYTES:
+        raise SettingsError(
+            f"the label {label!r} is longer than {_MOST_LABEL_BYTES} bytes",
+            hint="choose a shorter one",
+        )
+    if not 0 <= epoch_s <= _LATEST_S:
+        raise SettingsError(
+            f"the time {epoch_s} s cannot be stored in every inode",
+            hint=f"choose one between 0 and {_LATEST_S} s after 1970",
+        )
+
+
+def _does_not_fit(source: Path | None, size_bytes: int) -> ForgeError:
+    return RecipeError(
+        f"the content of {source or 'an empty file system'} does not fit into"
+        f" {size_bytes / 2**20:.0f} MiB",
+        hint="name a larger size in the recipe, or take packages or files out",
+    )
+
+
+def _count(source: Path, prefix: tuple[str, ...], effects: Effects) -> filesystem_size.Census:
+    words = (_FIND, str(source), "-printf", filesystem_size.FIND_FORMAT)
+    said = programs.run(Command((*prefix, *words), name="find"), effects)
+    return filesystem_size.census_of(said.stdout, _SHAPES[Kind.SLOT].block_bytes)
+
+
+def _sizes_for(census: filesystem_size.Census, shape: _Shape) -> Iterator[int]:
+    spare = _FIRST_SPARE
+    for _ in range(_MOST_TRIES):
+        blocks = filesystem_size.blocks_for(
+            census, _INODE_BYTES, shape.block_bytes, shape.journal_bytes, spare
+        )
+        yield blocks * shape.block_bytes
+        spare = spare * 2 + 0.01
+
+
+def _mke2fs(
+    shape: _Shape,
+    source: Path | None,
+    image: Path,
+    size_bytes: int,
+    inodes: int | None,
+    uuid: UUID,
+    label: str,
+) -> tuple[str, ...]:
+    extended = [
+        f"hash_seed={uuid5(uuid, 'hash seed of directories')}",
+        "root_owner=0:0",
+        "lazy_itable_init=1",
+        "nodiscard",
+    ]
+    if shape.grows:
+        extended.append(f"resize={_LARGEST_DISK_BYTES // shape.block_bytes}")
+    return (
+        _MKE2FS,
+        *("-q", "-F"),
+        *("-O", ",".join(("none", *shape.features))),
+        *("-b", str(shape.block_bytes)),
+        *("-I", str(_INODE_BYTES)),
+        *(("-i", str(shape.bytes_per_inode)) if inodes is None else ("-N", str(inodes))),
+        *("-m", str(shape.reserved_percent)),
+        *(("-J", f"size={shape.journal_bytes >> 20}") if shape.journal_bytes else ()),
+        *("-U", str(uuid)),
+        *("-L", label),
+        *("-E", ",".join(extended)),  # Only one: a second replaces the first.
+        *(("-d", str(source)) if source is not None else ()),
+        str(image),
+        str(size_bytes // shape.block_bytes),
+    )
+
+
+def _inodes(image: Path) -> Iterator[tuple[int, ext.Inode, tuple[str, ...]]]:
+    """Yield each inode in use: its number, its fields, and all its extended attributes' names."""
+    superblock = read_superblock(image)
+    block = superblock.block_bytes
+    length = superblock.groups * superblock.descriptor_bytes
+    groups = ext.decode_groups(sparse.read_at(image, superblock.groups_at, length), superblock)
+    per_group, size = superblock.inodes_per_group, superblock.inode_bytes
+    for number, group in enumerate(groups):
+        if group.unused:
+            continue
+        bitmap = sparse.read_at(image, group.inode_bitmap_block * block, -(-per_group // 8))
+        used = ext.used_inodes(bitmap, number * per_group + 1, per_group)
+        if not used:
+            continue
+        table = sparse.read_at(image, group.inode_table_block * block, per_group * size)
+        for inode_number in used:
+            at = (inode_number - 1) % per_group * size
+            inode = ext.decode_inode(table[at : at + size])
+            if inode.mode:
+                names = inode.attributes
+                if inode.attribute_block:
+                    stored = sparse.read_at(image, inode.attribute_block * block, block)
+                    names += ext.decode_attribute_block(stored)
+                yield inode_number, inode, names
+
+
+def _mend(
+    image: Path, epoch_s: int, environment: tuple[tuple[str, str], ...], effects: Effects
+) -> None:
+    """Give every inode the same times and order of attributes, whatever the build machine has."""
+    attributes = {
+        number: names
+        for number, _, names in _inodes(image)
+        if len(names) > 1 and list(names) != sorted(names)
+    }
+    values = image.with_name(f"{image.name}.values")
+    try:
+        files.make_directory(values, effects)
+        _debugfs(image, _attribute_commands(attributes, values), environment, effects, values)
+        _debugfs(image, _time_commands(image, epoch_s), environment, effects, values)
+    finally:
+        files.remove_tree(values, effects)
+    left = _time_commands(image, epoch_s)
+    unsorted = [n for n, _, names in _inodes(image) if list(names) != sorted(names)]
+    if left or unsorted:
+        raise ProgramFailedError(
+            f"debugfs did not set every time and attribute of {image}",
+            hint="look whether e2fsprogs is of another version than 1.47",
+            evidence=(*left[:3], *(f"inode {number}" for number in unsorted[:3])),
+        )
+
+
+def _time_commands(image: Path, epoch_s: int) -> list[str]:
+    wanted = ext.Time(epoch_s, 0)
+    commands = []
+    for number, inode, _ in _inodes(image):
+        changes = [
+            (name, wanted)
+            for name, time in (
+                ("ctime", inode.ctime),
+                ("atime", inode.atime),
+                ("crtime", inode.crtime),
+            )
+            if time != wanted
+        ]
+        if inode.mtime.seconds > epoch_s or inode.mtime.extra:
+            seconds = min(inode.mtime.seconds, epoch_s)
+            changes.append(("mtime", ext.Time(seconds, 0)))
+        for name, time in changes:
+            commands.append(f"sif <{number}> {name} @{time.seconds}")
+            commands.append(f"sif <{number}> {name}_extra 0")
+    return commands
+
+
+def _attribute_commands(attributes: dict[int, tuple[str, ...]], values: Path) -> list[str]:
+    """Return commands that store attributes anew in order, each by way of a file in `values`."""
+    commands = []
+    for number, names in attributes.items():
+        ordered = [(_quoted(name), _quoted(str(values / str(n)))) for n, name in enumerate(names)]
+        ordered.sort(key=lambda pair: pair[0])
+        commands += [f"ea_get -f {file} <{number}> {name}" for name, file in ordered]
+        commands += [f"ea_rm <{number}> {name}" for name, _ in ordered]
+        commands += [f"ea_set -f {file} <{number}> {name}" for name, file in ordered]
+    return commands
+
+
+def _quoted(word: str) -> str:
+    doubled = word.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def _debugfs(
+    image: Path,
+    commands: list[str],
+    environment: tuple[tuple[str, str], ...],
+    effects: Effects,
+    directory: Path,
+) -> None:
+    if not commands:
+        return
+    script = directory / "commands"
+    content = "".join(f"{command}\n" for command in commands)
+    files.write_file(script, content.encode(errors="surrogateescape"), effects)
+    words = (_DEBUGFS, "-w", "-f", str(script), str(image))
+    programs.run(Command(words, environment), effects, output=directory / "said")
