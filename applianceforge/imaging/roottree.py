@@ -38,7 +38,7 @@ _MAIN_LABEL = "Debian"
 _SECURITY_LABEL = "Debian-Security"
 _NOT_NEEDED = ("doc", "info", "lintian", "locale", "man")
 # apt reads its proxy and certificates from the host's apt.conf, and these where that is silent.
-_NETWORK_VARIABLES = (
+NETWORK_VARIABLES = (
     "http_proxy",
     "https_proxy",
     "ftp_proxy",
@@ -183,7 +183,7 @@ def command_of(recipe: Recipe, directory: Path, mirrors: Mirrors) -> Command:
     """Return the command that fills `directory` with the recipe's packages."""
     without = (f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _NOT_NEEDED)
     packages = recipe.packages + (("locales",) if recipe.locales else ())
-    network = ((name, os.environ[name]) for name in _NETWORK_VARIABLES if name in os.environ)
+    network = ((name, os.environ[name]) for name in NETWORK_VARIABLES if name in os.environ)
     return Command(
         (
             _MMDEBSTRAP,

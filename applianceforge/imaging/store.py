@@ -31,7 +31,14 @@ def key_of(parts: Iterable[bytes | str]) -> str:
     return digest.hexdigest()[:_KEY_DIGITS]
 
 
-def obtain(store: Path, name: str, make: Callable[[Path], None], effects: Effects) -> Path:
+def obtain(
+    store: Path,
+    name: str,
+    make: Callable[[Path], None],
+    effects: Effects,
+    *,
+    remove: Callable[[Path, Effects], None] = files.remove_tree,
+) -> Path:
     """Return the entry `name`, made first if it is not there.
 
     Args:
@@ -40,6 +47,7 @@ def obtain(store: Path, name: str, make: Callable[[Path], None], effects: Effect
         name: The entry's name, with the key in it.
         make: Fills the empty directory that it is given; what it leaves there is the entry.
         effects: Told of the writes.
+        remove: Removes what an interrupted maker left, where it may hold other users' files.
 
     Raises:
         ForgeError: Whatever `make` raises; nothing is left under the entry's name.
@@ -53,7 +61,7 @@ def obtain(store: Path, name: str, make: Callable[[Path], None], effects: Effect
     with _alone(store / f".{name}.lock"):
         if not entry.is_dir():
             staging = store / f".{name}.new"
-            files.remove_tree(staging, effects)
+            remove(staging, effects)
             files.make_directory(staging, effects)
             staging.chmod(_PUBLIC)
             make(staging)

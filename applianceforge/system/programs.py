@@ -49,6 +49,7 @@ class Command:
         user: Run as this user; None is ourselves. Only root may name another.
         directory: The working directory.
         name: What messages call it; by default the name of the first argument.
+        umask: Of the program; files that it makes are ours alone by default.
     """
 
     arguments: tuple[str, ...]
@@ -56,6 +57,7 @@ class Command:
     user: User | None = None
     directory: Path = Path("/")
     name: str = ""
+    umask: int = 0o077
 
     @property
     def label(self) -> str:
@@ -133,7 +135,7 @@ def start(
             user=None if user is None else user.uid,
             group=None if user is None else user.gid,
             extra_groups=None if user is None else [],
-            umask=0o077,
+            umask=command.umask,
             start_new_session=True,
             preexec_fn=None if outlives_us else _dying_with_us(),
         )

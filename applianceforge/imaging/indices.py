@@ -1,0 +1,227 @@
+"""Debian's indices of packages: fetched once, and asked which packages an image consists of.
+
+apt does both, with directories of its own, so that the host's packages and settings do not matter
+but for the mirrors and the proxy. apt checks the indices' signature, and by them each package.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from applianceforge.imaging import roottree, store
+from applianceforge.imaging.package_set import Package, PackageSet
+from applianceforge.imaging.recipe import error_of
+from applianceforge.imaging.recipe_table import Problem
+from applianceforge.model.architecture import Architecture
+from applianceforge.model.errors import ForgeError, ProgramFailedError
+from applianceforge.system import files, programs
+from applianceforge.system.effects import Effects
+from applianceforge.system.programs import Command
+
+_APT_GET = "/usr/bin/apt-get"
+_APT_CACHE = "/usr/bin/apt-cache"
+_NOT_THERE = re.compile(r"E: Unable to locate package (\S+)|E: Package '(\S+)' has no installation")
+_INSTALLED = re.compile(r"^Inst (\S+) \((\S+) .*\[(\S+)\]\)", re.MULTILINE)
+_DATE = re.compile(r"^Date: (.+)$", re.MULTILINE)
+_EVIDENCE_LINES = 6
+_PUBLIC_UMASK = 0o022
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which indices: a suite for an architecture, with its security updates or without."""
+
+    suite: str
+    architecture: Architecture
+    security: bool
+
+    @property
+    def name(self) -> str:
+        """Return the name in the store."""
+        security = "-security" if self.security else ""
+        return f"index-{self.suite}{security}-{self.architecture.value}"
+
+
+def fetch(source: Source, cache: Path, effects: Effects, *, refresh: bool = False) -> Path:
+    """Return the directory of the indices, fetched first if the cache lacks it.
+
+    Args:
+        source: Which.
+        cache: The store.
+        effects: Told of programs and writes.
+        refresh: Fetch them even if they are there.
+
+    Raises:
+        ProgramFailedError: They cannot be fetched.
+    """
+    if refresh:
+        files.remove_tree(cache / source.name, effects)
+
+    def make(directory: Path) -> None:
+        for name in ("lists/partial", "archives/partial"):
+            (directory / name).mkdir(parents=True)
+        (directory / "status").touch()
+        mirrors = roottree.find_mirrors(effects)
+        tree = roottree.Recipe(source.suite, source.architecture, (), source.security)
+        (directory / "sources.list").write_text("\n".join(tree.sources(mirrors)) + "\n")
+        try:
+            programs.run(_apt(directory, source, _APT_GET, "update", "--error-on=any"), effects)
+        except ProgramFailedError as error:
+            raise _explain(source, error) from error
+
+    return store.obtain(cache, source.name, make, effects)
+
+
+def _explain(source: Source, error: ProgramFailedError) -> ForgeError:
+    said = [line for line in error.evidence if line.startswith(("E:", "W:"))]
+    evidence = tuple(said[-_EVIDENCE_LINES:])
+    what = f"{source.suite} for {source.architecture.value}"
+    if any("security" in line for line in said):
+        return ProgramFailedError(
+            f"the index of the security updates of {what} cannot be fetched",
+            hint="build without them: --without-security, and the manifest says so; or name"
+            " another mirror of Debian-Security in /etc/apt/sources.list",
+            evidence=evidence,
+        )
+    return ProgramFailedError(
+        f"the index of the packages of {what} cannot be fetched",
+        hint="check the network and apt's proxy settings on this machine, and that the mirror in"
+        " /etc/apt/sources.list has this suite and architecture",
+        evidence=evidence or error.evidence,
+    )
+
+
+def _apt(directory: Path, source: Source, *words: str) -> Command:
+    # apt finds its own directories through Dir; an absolute path stands for itself.
+    settings = {
+        "Dir::Etc::SourceList": directory / "sources.list",
+        "Dir::Etc::SourceParts": "/dev/null",
+        "Dir::Etc::Preferences": "/dev/null",
+        "Dir::Etc::PreferencesParts": "/dev/null",
+        "Dir::State": directory,
+        "Dir::State::Lists": directory / "lists",
+        "Dir::State::status": directory / "status",
+        "Dir::Cache": directory,
+        "Dir::Cache::archives": directory / "archives",
+        "APT::Architecture": source.architecture.value,
+        "APT::Architectures": source.architecture.value,
+        "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",
+        "APT::Install-Recommends": "false",
+        "Acquire::Languages": "none",
+        # apt counts itself among the essential packages, which an appliance need not have.
+        "pkgCacheGen::ForceEssential": ",",
+        "Debug::NoLocking": "true",
+    }
+    options = [f"--option={key}={value}" for key, value in settings.items()]
+    network = [
+        (name, os.environ[name]) for name in roottree.NETWORK_VARIABLES if name in os.environ
+    ]
+    return Command((words[0], *options, *words[1:]), environment=tuple(network))
+
+
+def resolve(
+    source: Source, wanted: Iterable[str], index: Path, effects: Effects, file: str
+) -> PackageSet:
+    """Choose the packages: what is wanted and essential, and what they depend on.
+
+    Args:
+        source: Whose packages.
+        wanted: Their names.
+        index: What `fetch` returned.
+        effects: Told of programs.
+        file: The recipe's name, for messages.
+
+    Raises:
+        RecipeError: A package does not exist.
+        ProgramFailedError: They cannot be installed together.
+    """
+    names = tuple(wanted)
+    command = _apt(index, source, _APT_GET, "install", "--simulate", "?essential", *names)
+    try:
+        said = programs.run(command, effects).stdout.decode()
+    except ProgramFailedError as error:
+        missing = [m[1] or m[2] for line in error.evidence if (m := _NOT_THERE.match(line))]
+        if missing:
+            raise _no_such(source, missing, index, effects, file) from error
+        raise ProgramFailedError(
+            f"{file}: the packages in packages.include cannot be installed together",
+            hint="leave out one of those that apt names",
+            evidence=error.evidence,
+        ) from error
+    chosen = {(m[1].split(":")[0], m[2]) for m in _INSTALLED.finditer(said)}
+    return PackageSet(
+        source.suite,
+        source.architecture,
+        source.security,
+        _epoch_s(index, source),
+        _records(source, sorted(chosen), index, effects),
+    )
+
+
+def _no_such(
+    source: Source, missing: list[str], index: Path, effects: Effects, file: str
+) -> ForgeError:
+    said = programs.run(_apt(index, source, _APT_CACHE, "pkgnames"), effects).stdout.decode()
+    known = said.split()
+    suite = f"{source.suite} for {source.architecture.value}"
+    return error_of(
+        file,
+        [
+            Problem.unknown(
+                "packages.include", f"has {name}, which is no package of {suite}", name, known
+            )
+            for name in missing
+        ],
+    )
+
+
+def _records(
+    source: Source, chosen: list[tuple[str, str]], index: Path, effects: Effects
+) -> tuple[Package, ...]:
+    words = [f"{name}={version}" for name, version in chosen]
+    said = programs.run(_apt(index, source, _APT_CACHE, "show", *words), effects).stdout.decode()
+    found = {}
+    for record in said.split("\n\n"):
+        fields = dict(
+            line.split(": ", 1) for line in record.splitlines() if re.match(r"[A-Z]\S*: ", line)
+        )
+        if "Package" in fields:
+            one = Package(
+                fields["Package"],
+                fields["Version"],
+                fields["Architecture"],
+                fields["SHA256"],
+                int(fields["Size"]),
+            )
+            found[(one.name, one.version)] = one
+    return tuple(found[one] for one in chosen)
+
+
+def _epoch_s(index: Path, source: Source) -> int:
+    for release in sorted((index / "lists").glob(f"*_dists_{source.suite}_InRelease")):
+        match = _DATE.search(release.read_text())
+        if match:
+            date = datetime.strptime(match[1], "%a, %d %b %Y %H:%M:%S %Z")
+            return int(date.replace(tzinfo=UTC).timestamp())
+    raise ProgramFailedError(f"the index {index} has no date", hint="remove it and build again")
+
+
+def download(
+    source: Source, packages: Iterable[Package], index: Path, pool: Path, effects: Effects
+) -> None:
+    """Fetch the files of packages into the pool; apt holds each against the digest of the index.
+
+    Raises:
+        ProgramFailedError: One cannot be fetched.
+    """
+    words = [f"{one.name}:{one.architecture}={one.version}" for one in packages]
+    words = [word.replace(":all=", "=") for word in words]
+    if not words:
+        return
+    (pool / "partial").mkdir(parents=True, exist_ok=True)
+    command = _apt(index, source, _APT_GET, "install", "--download-only", "--yes", "--quiet")
+    where = f"--option=Dir::Cache::archives={pool}"
+    programs.run(Command((*command.arguments, where, *words), command.environment), effects)

@@ -1,0 +1,105 @@
+"""The packages of an image with their versions and digests, and the lock file that keeps them.
+
+One JSON document; the packages are sorted by name, one a line, so that two of them are compared
+with any tool. The same document is the result of a resolution and the content of images/NAME.lock.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+from applianceforge.model.architecture import Architecture
+from applianceforge.model.errors import LockedError
+
+SCHEMA = 1
+_DIGEST_DIGITS = 64
+
+
+@dataclass(frozen=True, order=True)
+class Package:
+    """One package: as in Debian's index, with the SHA-256 of its file."""
+
+    name: str
+    version: str
+    architecture: str
+    sha256: str
+    size_bytes: int
+
+    @property
+    def file(self) -> str:
+        """Return what apt calls its file."""
+        return f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
+
+
+@dataclass(frozen=True)
+class PackageSet:
+    """All packages of an image.
+
+    Attributes:
+        suite: Debian's name of the release.
+        architecture: Of the image.
+        security: Whether the security updates were looked at.
+        epoch_s: The date of the release, which no file of the image is newer than.
+        packages: Sorted.
+    """
+
+    suite: str
+    architecture: Architecture
+    security: bool
+    epoch_s: int
+    packages: tuple[Package, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Return the names of the packages."""
+        return frozenset(package.name for package in self.packages)
+
+
+def encode(chosen: PackageSet) -> str:
+    """Return the document."""
+    head = {
+        "schema": SCHEMA,
+        "suite": chosen.suite,
+        "architecture": chosen.architecture.value,
+        "security": chosen.security,
+        "epoch_s": chosen.epoch_s,
+    }
+    lines = ",\n".join(f"    {json.dumps(asdict(one))}" for one in sorted(chosen.packages))
+    return json.dumps(head, indent=2)[:-2] + f',\n  "packages": [\n{lines}\n  ]\n}}\n'
+
+
+def decode(text: str, file: str) -> PackageSet:
+    """Decode the document.
+
+    Args:
+        text: Its content.
+        file: Its name, for messages.
+
+    Raises:
+        LockedError: It is none, or of another schema.
+    """
+    again = "write it anew with `inv image.lock`"
+    try:
+        content = json.loads(text)
+        if content["schema"] != SCHEMA:
+            raise LockedError(f"{file} has schema {content['schema']!r}, not {SCHEMA}", hint=again)
+        packages = tuple(
+            Package(
+                str(one["name"]),
+                str(one["version"]),
+                str(one["architecture"]),
+                str(one["sha256"]),
+                int(one["size_bytes"]),
+            )
+            for one in content["packages"]
+        )
+        if any(len(one.sha256) != _DIGEST_DIGITS for one in packages) or not packages:
+            raise ValueError("a digest")
+        return PackageSet(
+            str(content["suite"]),
+            Architecture(content["architecture"]),
+            bool(content["security"]),
+            int(content["epoch_s"]),
+            tuple(sorted(packages)),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise LockedError(f"{file} is no lock file of an image", hint=again) from error

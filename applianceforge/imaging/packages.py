@@ -1,0 +1,237 @@
+"""Install the packages of an image: a tar of its root directory, from nothing but their files.
+
+mmdebstrap does it in a namespace without a network, from a repository of exactly the packages that
+were chosen. So what is installed is what the lock file says, and a mirror that changes meanwhile
+changes nothing.
+"""
+
+import hashlib
+import os
+import shutil
+import time
+from email.utils import formatdate
+from pathlib import Path
+
+from applianceforge.imaging import indices, namespace, package_set, store
+from applianceforge.imaging.content import Tree, write_tar
+from applianceforge.imaging.indices import Source
+from applianceforge.imaging.package_set import Package, PackageSet
+from applianceforge.imaging.recipe import ImageRecipe, User
+from applianceforge.imaging.stages import Stages
+from applianceforge.model.errors import (
+    LockedError,
+    ProgramFailedError,
+    ProgramMissingError,
+)
+from applianceforge.system import programs
+from applianceforge.system.effects import Effects
+from applianceforge.system.programs import Command
+from applianceforge.system.progress import ProgressSink, StepAdvanced
+
+# Goes up when the same inputs make another root than before.
+_SCHEMA = 1
+_MMDEBSTRAP = "/usr/bin/mmdebstrap"
+_DPKG_DEB = "/usr/bin/dpkg-deb"
+_LOOK_EVERY_S = 0.5
+ROOT = "root.tar"
+
+
+def key_of(recipe: ImageRecipe, chosen: PackageSet, before: Tree) -> str:
+    """Digest all that a root directory is made from."""
+    return store.key_of(
+        (
+            str(_SCHEMA),
+            package_set.encode(chosen),
+            repr(recipe.users),
+            repr(recipe.packages.exclude_paths),
+            repr(recipe.packages.include_paths),
+            before.digest,
+        )
+    )
+
+
+def install(
+    recipe: ImageRecipe,
+    chosen: PackageSet,
+    before: Tree,
+    stages: Stages,
+) -> Path:
+    """Return the directory with `ROOT`, made first if the cache lacks it.
+
+    Raises:
+        ProgramMissingError: mmdebstrap is not installed, or the user has no ids to map.
+        ProgramFailedError: A package cannot be fetched or configured.
+        LockedError: The mirror no longer has a package that was chosen.
+    """
+    name = f"root-{recipe.name}-{key_of(recipe, chosen, before)}"
+
+    def make(directory: Path) -> None:
+        if shutil.which(_MMDEBSTRAP) is None:
+            raise ProgramMissingError(
+                "mmdebstrap is not installed", hint="install it: apt-get install mmdebstrap"
+            )
+        namespace.check()
+        pool = obtain_files(chosen, stages.cache, stages.effects)
+        work = directory / "work"
+        _repository(chosen, pool, work / "repository", stages.effects)
+        users = _write_users(recipe.users, work)
+        write_tar(before, work / "before.tar", chosen.epoch_s)
+        command = _command(recipe, chosen, directory, users)
+        _run(command, directory / "log", name, stages.effects, stages.progress)
+        _check_installed(chosen, directory / "status")
+        namespace.remove_tree(work, stages.effects)
+        (directory / "log").unlink()
+
+    return stages.obtain(name, f"install {len(chosen.packages)} packages", make)
+
+
+def obtain_files(chosen: PackageSet, cache: Path, effects: Effects) -> Path:
+    """Return the directory that holds the packages' files, each with the digest it must have.
+
+    Raises:
+        LockedError: The mirror no longer has one of them.
+    """
+    pool = cache / "packages"
+    store.make_public_directory(pool, effects)
+    missing = [one for one in chosen.packages if not _is_whole(pool / one.file, one)]
+    if not missing:
+        return pool
+    for one in missing:
+        (pool / one.file).unlink(missing_ok=True)
+    source = Source(chosen.suite, chosen.architecture, chosen.security)
+    index = indices.fetch(source, cache, effects)
+    indices.download(source, missing, index, pool, effects)
+    for one in missing:
+        if not _is_whole(pool / one.file, one):
+            raise LockedError(
+                f"the mirror's {one.file} is not the one that was chosen",
+                hint="write the lock file anew with `inv image.lock`, or build without --locked",
+            )
+    return pool
+
+
+def _is_whole(path: Path, package: Package) -> bool:
+    return path.is_file() and path.stat().st_size == package.size_bytes
+
+
+def _repository(chosen: PackageSet, pool: Path, directory: Path, effects: Effects) -> None:
+    """Make a repository of exactly these packages, each held against its digest."""
+    directory.mkdir(parents=True)
+    records = []
+    for one in chosen.packages:
+        path = pool / one.file
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != one.sha256:
+            path.unlink()
+            raise ProgramFailedError(
+                f"{path} was damaged, and is removed", hint="build again: it is fetched anew"
+            )
+        name = f"{one.sha256}.deb"
+        _link(path, directory / name)
+        said = programs.run(Command((_DPKG_DEB, "--field", str(path))), effects).stdout.decode()
+        records.append(
+            f"{said.rstrip()}\nFilename: ./{name}\nSize: {one.size_bytes}\nSHA256: {one.sha256}\n"
+        )
+    listed = "\n".join(records).encode()
+    (directory / "Packages").write_bytes(listed)
+    # mmdebstrap asks apt for the essential packages of the suite by its name.
+    (directory / "Release").write_text(
+        f"Suite: {chosen.suite}\nCodename: {chosen.suite}\nDate: {formatdate(chosen.epoch_s)}\n"
+        f"SHA256:\n {hashlib.sha256(listed).hexdigest()} {len(listed)} Packages\n"
+    )
+
+
+def _link(path: Path, target: Path) -> None:
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)
+
+
+def _write_users(users: tuple[User, ...], work: Path) -> Path:
+    directory = work / "users"
+    directory.mkdir()
+    groups = dict.fromkeys((user.group, user.gid) for user in users)
+    (directory / "group").write_text("".join(f"{name}:x:{gid}:\n" for name, gid in groups))
+    (directory / "passwd").write_text(
+        "".join(
+            f"{user.name}:*:{user.uid}:{user.gid}::{user.home}:{user.shell}\n" for user in users
+        )
+    )
+    return directory
+
+
+def _command(recipe: ImageRecipe, chosen: PackageSet, directory: Path, users: Path) -> Command:
+    work = directory / "work"
+    hooks = (
+        f'--essential-hook=cat {_quoted(users / "group")} >>"$1"/etc/group',
+        f'--essential-hook=cat {_quoted(users / "passwd")} >>"$1"/etc/passwd',
+        f"--essential-hook=tar-in {_quoted(work / 'before.tar')} /",
+        # The repository is gone tomorrow, and its name differs from machine to machine.
+        '--customize-hook=rm -f "$1"/etc/apt/sources.list',
+        f"--customize-hook=download /var/lib/dpkg/status {_quoted(directory / 'status')}",
+    )
+    command = Command(
+        (
+            _MMDEBSTRAP,
+            # We are root of our own namespace already.
+            "--mode=root",
+            "--variant=essential",
+            "--format=tar",
+            "--skip=check/qemu,output/dev",
+            f"--architectures={recipe.architecture.value}",
+            f"--include={','.join(recipe.packages.all)}",
+            *(f"--dpkgopt=path-exclude={glob}" for glob in recipe.packages.exclude_paths),
+            *(f"--dpkgopt=path-include={glob}" for glob in recipe.packages.include_paths),
+            *hooks,
+            recipe.suite,
+            str(directory / ROOT),
+            f"deb [trusted=yes] copy:{work / 'repository'} ./",
+        ),
+        environment=(
+            ("SOURCE_DATE_EPOCH", str(chosen.epoch_s)),
+            ("TMPDIR", str(work)),
+            # The initial RAM disk is made later, with the overlays' settings.
+            ("INITRD", "No"),
+        ),
+    )
+    return namespace.enclosed(command)
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "'\"'\"'") + "'"
+
+
+def _run(command: Command, log: Path, key: str, effects: Effects, progress: ProgressSink) -> None:
+    process = programs.start(
+        command, effects, output=Path(os.devnull), errors=log, outlives_us=False
+    )
+    try:
+        while process.poll() is None:
+            time.sleep(_LOOK_EVERY_S)
+            lines = _lines(log)
+            progress.emit(StepAdvanced(key, len(lines), 0, lines[-1] if lines else ""))
+    finally:
+        programs.stop(process)
+    if process.returncode != 0:
+        raise programs.failure(command, process.returncode, "\n".join(_lines(log)).encode())
+
+
+def _lines(log: Path) -> list[str]:
+    said = log.read_text(errors="replace").replace("\r", "\n") if log.is_file() else ""
+    return [line.strip() for line in said.splitlines() if line.strip()]
+
+
+def _check_installed(chosen: PackageSet, status: Path) -> None:
+    installed = set()
+    for record in status.read_text().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in record.splitlines() if ": " in line)
+        if fields.get("Status") == "install ok installed":
+            installed.add((fields["Package"], fields["Version"]))
+    differing = installed ^ {(one.name, one.version) for one in chosen.packages}
+    if differing:
+        names = ", ".join(sorted(name for name, _ in differing))
+        raise ProgramFailedError(
+            f"other packages were installed than were chosen: {names}",
+            hint="name them in packages.include, so that apt has no choice",
+        )

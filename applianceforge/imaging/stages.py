@@ -1,0 +1,41 @@
+"""The stages of a build: each kept in the store by the digest of what it is made from."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from applianceforge.imaging import namespace, store
+from applianceforge.system import files
+from applianceforge.system.effects import Effects
+from applianceforge.system.progress import ProgressSink, StepEnded, StepStarted
+
+
+@dataclass
+class Stages:
+    """What all stages of one build share.
+
+    Attributes:
+        cache: The store.
+        effects: Told of programs and writes.
+        progress: Told of each stage that is made; of one that is there already it hears nothing.
+        made: The names of the stages that were made.
+    """
+
+    cache: Path
+    effects: Effects
+    progress: ProgressSink
+    made: list[str] = field(default_factory=list)
+
+    def obtain(self, name: str, title: str, make: Callable[[Path], None]) -> Path:
+        """Return the stage's directory, made first if it is not there."""
+
+        def making(directory: Path) -> None:
+            began_s = time.monotonic()
+            self.made.append(name)
+            self.progress.emit(StepStarted(name, title, len(self.made), 0, 0))
+            make(directory)
+            used = files.used_bytes(directory)
+            self.progress.emit(StepEnded(name, time.monotonic() - began_s, used, 0, name))
+
+        return store.obtain(self.cache, name, making, self.effects, remove=namespace.remove_tree)
