@@ -63,6 +63,9 @@ PURE = (
     "applianceforge.migrate.postgres.ddl",
     "applianceforge.migrate.postgres.diagnosis",
     "applianceforge.slots.layout",
+    "applianceforge.slots.reasons",
+    "applianceforge.migrate.boot_verdict",
+    "applianceforge.slots.selector",
 )
 IMPURE = {"os", "subprocess", "socket", "shutil", "tempfile", "time", "logging"}
 

@@ -10,7 +10,11 @@ Two copies, `env1` and `env2`, in GRUB's environment-block format:
 All variables lie in the first 512 bytes, in this order: gen, primary (a or b), a_boot, a_tries,
 a_good, b_boot, b_tries, b_good, reason, end. Numbers are decimal without leading zeros, as GRUB
 reads 010 as octal and 2^31 is its limit. `end` repeats `gen`: equal means that the copy is
-complete. GRUB takes the complete copy with the higher generation.
+complete. GRUB takes the complete copy with the higher generation, the first of two equal ones.
+
+There are two readings. `decode` is strict and names all that is wrong, for a report. `complete` is
+GRUB's own, which overlooks what does not decide: whoever acts on the environment must read it as
+GRUB does, or the two would follow different copies.
 
 Source: GRUB 2.06, grub-core/lib/envblk.c, include/grub/lib/envblk.h (signature, 1024 bytes); the
 variables are this project's.
@@ -18,10 +22,13 @@ variables are this project's.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
-SIGNATURE = b"# GRUB Environment Block\n"
-BLOCK_BYTES = 1024
+from applianceforge.formats import envblock
+from applianceforge.formats.envblock import BLOCK_BYTES
+
 # One sector is old or new, never half: what decides must lie in one.
 DECIDING_BYTES = 512
 HIGHEST_NUMBER = (1 << 31) - 1
@@ -49,6 +56,49 @@ _HIGHEST = {
     "end": HIGHEST_NUMBER,
 }
 _LONGEST_SHOWN = 20
+# What a reason may be: one word that also fits on a kernel's command line.
+_REASON = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+NO_REASON = "none"
+
+
+class SlotVariables(NamedTuple):
+    """What the environment says of one slot.
+
+    Attributes:
+        boot: Whether it may be started at all.
+        tries: How many starts are left while it is not good, 0 to 3.
+        good: Whether it was started, and found to work.
+    """
+
+    boot: bool
+    tries: int
+    good: bool
+
+
+NOT_BOOTABLE = SlotVariables(False, 0, False)
+KNOWN_GOOD = SlotVariables(True, 0, True)
+
+
+class Environment(NamedTuple):
+    """The boot environment as values.
+
+    Attributes:
+        generation: Counts the changes; the higher of two complete copies counts.
+        primary: The slot to start if it can be, "a" or "b".
+        a: What it says of slot a.
+        b: What it says of slot b.
+        reason: Why the primary slot was passed over or marked bad last, a word; "none".
+    """
+
+    generation: int
+    primary: str
+    a: SlotVariables
+    b: SlotVariables
+    reason: str = NO_REASON
+
+
+# Of a new disk: slot a holds a system that was proved by its maker, slot b nothing.
+FACTORY = Environment(1, "a", KNOWN_GOOD, NOT_BOOTABLE)
 
 
 class Copy(NamedTuple):
@@ -79,7 +129,7 @@ def decode(data: bytes) -> Copy:
     """Decode one copy. Anything may be in it: what is wrong is told, never raised."""
     if not data:
         return Copy((), ("it is missing or empty",))
-    if not data.startswith(SIGNATURE):
+    if not data.startswith(envblock.SIGNATURE):
         return Copy((), ("it does not begin as a GRUB environment block does",))
     problems = []
     if len(data) != BLOCK_BYTES:
@@ -95,6 +145,72 @@ def decode(data: bytes) -> Copy:
     if copy.value("gen") != copy.value("end"):
         problems.append("its first and last variable (gen, end) differ: it was not written whole")
     return copy._replace(problems=tuple(problems))
+
+
+def encode(environment: Environment) -> bytes:
+    """Return one copy of an environment, 1024 bytes.
+
+    Raises:
+        ValueError: A value is out of its range, or the variables exceed the deciding sector.
+    """
+    if not _REASON.fullmatch(environment.reason):
+        raise ValueError(f"{environment.reason!r} is no reason: one word of a-z, 0-9, dot, dash")
+    generation = str(environment.generation)
+    variables = [("gen", generation), ("primary", environment.primary)]
+    for name, slot in (("a", environment.a), ("b", environment.b)):
+        variables += [
+            (f"{name}_boot", str(int(slot.boot))),
+            (f"{name}_tries", str(slot.tries)),
+            (f"{name}_good", str(int(slot.good))),
+        ]
+    variables += [("reason", environment.reason), ("end", generation)]
+    wrong = [problem for name, value in variables for problem in _range(name, value)]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return envblock.encode(variables, DECIDING_BYTES).ljust(BLOCK_BYTES, b"#")
+
+
+def complete(data: bytes) -> Environment | None:
+    """Return what GRUB reads in one copy; None if it takes it for incomplete.
+
+    All that decides must be there and in its range. The reason decides nothing, so anything may
+    stand there: GRUB is written once, and must read what later releases write.
+    """
+    variables = envblock.decode(data)
+    values = {name: variables.get(name, "") for name in ORDER}
+    checked = ((name, value) for name, value in values.items() if name != "reason")
+    if values["gen"] != values["end"] or any(_range(name, value) for name, value in checked):
+        return None
+    a, b = (
+        SlotVariables(
+            values[f"{name}_boot"] == "1",
+            int(values[f"{name}_tries"]),
+            values[f"{name}_good"] == "1",
+        )
+        for name in ("a", "b")
+    )
+    return Environment(int(values["gen"]), values["primary"], a, b, values["reason"])
+
+
+def newest(copies: Sequence[bytes]) -> int | None:
+    """Return the index of the copy that GRUB takes; None if none is complete."""
+    best, highest = None, -1
+    for index, data in enumerate(copies):
+        found = complete(data)
+        if found is not None and found.generation > highest:
+            best, highest = index, found.generation
+    return best
+
+
+def encode_marker(slot: str) -> bytes:
+    """Return the marker file that says which slot was good last: "a", "b", or "" for none."""
+    return envblock.encode([("good", slot)], DECIDING_BYTES).ljust(BLOCK_BYTES, b"#")
+
+
+def decode_marker(data: bytes) -> str:
+    """Return which slot the marker file says was good last; "" if it says nothing."""
+    slot = envblock.decode(data).get("good", "")
+    return slot if slot in ("a", "b") else ""
 
 
 def sane(copies: tuple[bytes, ...]) -> tuple[str, ...]:
@@ -124,7 +240,7 @@ def chosen(copies: tuple[bytes, ...]) -> Copy | None:
 def _lines(block: bytes) -> tuple[tuple[tuple[str, str], ...], int, bool]:
     """Return the variables, where they end, and whether something else than filling follows."""
     found: list[tuple[str, str]] = []
-    at = last = len(SIGNATURE)
+    at = last = len(envblock.SIGNATURE)
     while at < len(block):
         end = _line_end(block, at)
         if end < 0:

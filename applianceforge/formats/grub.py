@@ -39,11 +39,51 @@ _REDUNDANCY = (0x210, 0x214)
 _SHOWN = 4
 
 
+_DRIVE = 0x64
+_DRIVE_CHECK = 0x66
+_CODE_BYTES = 0x1B8
+# Sector 0 is the MBR; the core image follows at once.
+_CORE_AT = 1
+
+
+class Placed(NamedTuple):
+    """What a disk gets of GRUB.
+
+    Attributes:
+        code: The first 440 bytes of sector 0; the signature and the partition table follow.
+        gap: What lies from sector 1 on, whole sectors.
+    """
+
+    code: bytes
+    gap: bytes
+
+
 class Run(NamedTuple):
     """Sectors of a disk in a row."""
 
     first: int
     sectors: int
+
+
+def place(boot_img: bytes, core_img: bytes) -> Placed:
+    """Return GRUB's files as they lie on a disk whose core image begins in sector 1.
+
+    Raises:
+        ValueError: They are not GRUB's files, or the core image is larger than the gap.
+    """
+    sectors = -(-len(core_img) // SECTOR_BYTES)
+    if len(boot_img) != SECTOR_BYTES or sectors < 2:
+        raise ValueError("GRUB's files boot.img and core.img are not what GRUB is installed from")
+    if (_CORE_AT + sectors) * SECTOR_BYTES > LARGEST_CORE_BYTES:
+        raise ValueError(f"the core image has {len(core_img)} bytes, more than the gap takes")
+    code = bytearray(boot_img[:_CODE_BYTES])
+    struct.pack_into("<Q", code, _CORE_SECTOR, _CORE_AT)
+    code[_DRIVE] = 0xFF
+    code[_DRIVE_CHECK : _DRIVE_CHECK + 2] = b"\x90\x90"
+    gap = bytearray(core_img.ljust(sectors * SECTOR_BYTES, b"\0"))
+    # The segment, the entry's last field, stands in core.img already.
+    struct.pack_into("<QH", gap, _RUNS_END - _RUN.size, _CORE_AT + 1, sectors - 1)
+    return Placed(bytes(code), bytes(gap))
 
 
 def is_boot_sector(sector: bytes) -> bool:

@@ -15,14 +15,14 @@ import time
 from pathlib import Path
 
 from applianceforge.cpuid import facts as cpuid
-from applianceforge.formats.bootenv import BLOCK_BYTES
+from applianceforge.formats.envblock import BLOCK_BYTES
 from applianceforge.preflight import gather_disks, gather_partners
 from applianceforge.preflight.facts import Clock, Facts, Kernel
 from applianceforge.preflight.looking import Tree
 
 _ROOT = Path("/")
 _NOTHING = cpuid.Facts(())
-_ENVIRONMENTS = ("/boot", "/boot/grub")
+_ENVIRONMENTS = ("/boot/loader", "/boot", "/boot/grub")
 # Of a system that is not ours, PostgreSQL and RRDs lie below /var/lib.
 _DATA = ("/data", "/var/lib")
 _LOADERS = ("/sbin/init", "/bin/sh")

@@ -50,7 +50,7 @@ _NO_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "mtdblock", 
 _SECTOR = 512
 _LABELS = ("/dev/disk/by-label", "/dev/disk/by-partlabel")
 _MOST_DISKS = 64
-_GRUB = ("/boot/grub/i386-pc", "/boot/grub2/i386-pc")
+_GRUB = ("/boot/loader", "/boot/grub/i386-pc", "/boot/grub2/i386-pc")
 _SUPERBLOCKS = "errors and unclean logs of file systems, labels of partitions"
 
 

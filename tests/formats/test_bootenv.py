@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from applianceforge.formats import bootenv
+from applianceforge.formats import bootenv, envblock
 
 GOOD = {
     "gen": "7",
@@ -30,7 +30,7 @@ needs_grub = pytest.mark.skipif(
 
 def block(variables: dict[str, str]) -> bytes:
     text = "".join(f"{name}={value}\n" for name, value in variables.items())
-    return (bootenv.SIGNATURE + WARNING + text.encode()).ljust(bootenv.BLOCK_BYTES, b"#")
+    return (envblock.SIGNATURE + WARNING + text.encode()).ljust(envblock.BLOCK_BYTES, b"#")
 
 
 def altered(**changes: str) -> bytes:
@@ -128,8 +128,8 @@ def test_states_that_cannot_be() -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=1100))
 def test_random_bytes_never_raise(data: bytes) -> None:
-    bootenv.sane((data, bootenv.SIGNATURE + data))
-    bootenv.chosen((data, bootenv.SIGNATURE + data))
+    bootenv.sane((data, envblock.SIGNATURE + data))
+    bootenv.chosen((data, envblock.SIGNATURE + data))
 
 
 @settings(deadline=None)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from applianceforge.cpuid import facts as cpuid
-from applianceforge.formats.bootenv import BLOCK_BYTES
+from applianceforge.formats.envblock import BLOCK_BYTES
 from applianceforge.preflight.facts import Facts, FileSystem
 from applianceforge.preflight.gather import gather
 from tests.formats.test_grub import FILES, install
