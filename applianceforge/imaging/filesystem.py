@@ -151,6 +151,8 @@ def make(
     """
     shape = _SHAPES[kind]
     _require(shape, size_bytes, label, epoch_s)
+    image = image.absolute()
+    source = None if source is None else source.absolute()
     staging = image.with_name(f".{image.name}.new")
     environment = (("E2FSPROGS_FAKE_TIME", str(epoch_s)), ("MKE2FS_CONFIG", "/dev/null"))
     inodes: int | None = None
