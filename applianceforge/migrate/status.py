@@ -3,11 +3,12 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from applianceforge.migrate import journal, lock
 from applianceforge.migrate.journal import Event
@@ -84,13 +85,25 @@ class Status:
     progress: Progress | None
 
 
+def _plain(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"schema": SCHEMA} | dict(fields)
+
+
 class StatusFile:
     """A progress sink that keeps status.json up to date, at most twice a second."""
 
-    def __init__(self, path: Path, operation: str, pid: int, clock: Callable[[], float]) -> None:
-        """Write to `path`, as process `pid`."""
+    def __init__(
+        self,
+        path: Path,
+        operation: str,
+        pid: int,
+        clock: Callable[[], float],
+        document: Callable[[Mapping[str, Any]], Mapping[str, Any]] = _plain,
+    ) -> None:
+        """Write to `path`, as process `pid`; `document` makes of the fields what is written."""
         self._path = path
         self._clock = clock
+        self._document = document
         self._began = time.monotonic()
         self._next = 0.0
         self._lock = Lock()
@@ -131,7 +144,7 @@ class StatusFile:
         self._now = Progress(**fields)
         if now >= self._next:
             self._next = now + _PAUSE_S
-            content = json.dumps({"schema": SCHEMA} | fields, ensure_ascii=False).encode()
+            content = json.dumps(self._document(fields), ensure_ascii=False).encode()
             # On a full disk the step itself says so; the status file is not worth an error.
             with contextlib.suppress(DiskFullError):
                 files.replace_volatile(self._path, content, mode=_PUBLIC)

@@ -1,0 +1,100 @@
+"""The history of a box: what its migrations and its boots came to. It outlives the slots.
+
+Append-only JSON Lines, readable by the web user; `history.schema.json` beside this module is the
+schema of a line. `schema`, `time` (seconds since 1970), `event`, and what belongs to it:
+
+    migrated         the data was proved equal and published
+    migration-ended  an attempt failed: status 75 or 76, reason, message, hint
+    crossed          the release was marked good after a migration, and the epoch raised
+    settled          a release was marked good
+    given-up         the release was marked bad: reason, message
+    fell-back        the other slot was given up, with a reason, and this one runs
+    refused          the services were shut: reason
+"""
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from applianceforge.migrate.boot_places import BootPlaces, Release
+from applianceforge.model.errors import ForgeError
+from applianceforge.slots.layout import Slot
+from applianceforge.system import files
+from applianceforge.system.effects import Effects
+
+SCHEMA = 1
+_PUBLIC = 0o644
+
+
+class Happening(Enum):
+    """What a line of the history says."""
+
+    MIGRATED = "migrated"
+    MIGRATION_ENDED = "migration-ended"
+    CROSSED = "crossed"
+    SETTLED = "settled"
+    GIVEN_UP = "given-up"
+    FELL_BACK = "fell-back"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Past:
+    """One line of the history, as far as a person is told of it."""
+
+    time_s: float
+    event: str
+    release: str
+    slot: str
+    reason: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class History:
+    """Writes lines on behalf of the release that runs in a slot."""
+
+    places: BootPlaces
+    release: Release
+    slot: Slot
+    effects: Effects
+    clock: Callable[[], float]
+
+    def add(self, event: Happening, **detail: Any) -> None:
+        """Append a line durably; a full disk is no reason to stop what it tells of."""
+        fields = {
+            "schema": SCHEMA,
+            "time": self.clock(),
+            "event": event.value,
+            "release": f"{self.release.name} {self.release.version}",
+            "architecture": self.release.architecture.value,
+            "slot": self.slot.value,
+        }
+        line = json.dumps(fields | detail, ensure_ascii=False).encode()
+        with contextlib.suppress(ForgeError):
+            files.append_line(self.places.history, line, self.effects, mode=_PUBLIC)
+
+
+def read(places: BootPlaces) -> tuple[Past, ...]:
+    """Return the history; a line that cannot be understood is left out.
+
+    Raises:
+        AccessDeniedError: It may not be read.
+    """
+    with files.named_errors(places.history, "read"):
+        content = places.history.read_bytes() if places.history.exists() else b""
+    found = []
+    for text in content.splitlines():
+        try:
+            fields = json.loads(text)
+            words = ("event", "release", "slot", "reason", "message", "hint")
+            found.append(
+                Past(float(fields["time"]), *(str(fields.get(word, "")) for word in words))
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return tuple(found)

@@ -1,0 +1,249 @@
+"""Gather where an appliance stands: its slots, its data, its last failure, what is going on."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from applianceforge.formats import bootenv
+from applianceforge.formats.bootenv import Environment, SlotVariables
+from applianceforge.migrate import boot_history, boot_places, boot_status, journal, settings
+from applianceforge.migrate.boot_history import Happening, Past
+from applianceforge.migrate.boot_places import BootPlaces, Release
+from applianceforge.migrate.boot_settle import OPEN
+from applianceforge.migrate.boot_status import BootState
+from applianceforge.migrate.workspace import Workspace
+from applianceforge.model.architecture import Architecture
+from applianceforge.model.errors import BootDiskError, ForgeError
+from applianceforge.slots import reasons
+from applianceforge.slots.layout import BOOT_MOUNT_POINT, ENVIRONMENT_COPIES, SLOT_ARGUMENT, Slot
+from applianceforge.system import files
+
+_DAY_S = 86400.0
+_UNKNOWN_GATE = "gate-unknown"
+
+
+@dataclass(frozen=True)
+class SlotView:
+    """What the boot environment says of one slot."""
+
+    slot: Slot
+    booted: bool
+    primary: bool
+    bootable: bool
+    tries: int
+    good: bool
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the other slot, or the last migration, was given up.
+
+    Attributes:
+        time_s: When, in seconds since 1970; 0 if only the boot environment knows of it.
+        message: What exactly went wrong, if the history knows.
+    """
+
+    slot: Slot | None
+    word: str
+    time_s: float
+    sentence: str
+    remedy: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Where an appliance stands.
+
+    Attributes:
+        epoch: The architecture whose data is the truth; None if that is not known.
+        slots: Both, or none where the boot environment cannot be read.
+        shut: The word for why the services are shut; empty if they are open.
+        failure: The last one that is still of interest.
+        migration: What status.json says, while a migration is under way.
+        way_back_until_s: Until when the old data is kept; None if there is none to go back to.
+    """
+
+    release: Release
+    booted: Slot | None
+    epoch: Architecture | None
+    slots: tuple[SlotView, ...]
+    shut: str
+    failure: Failure | None
+    migration: Mapping[str, Any] | None
+    way_back_until_s: float | None
+
+
+def gather(places: BootPlaces) -> Overview:
+    """Look at everything; any user may, and what only root sees is left out.
+
+    Raises:
+        BootDiskError: This machine is no appliance.
+        ForgeError: A file that everybody may read cannot be read.
+    """
+    if not places.release.exists():
+        raise BootDiskError(
+            "this machine is no appliance of ours: it has no /etc/applianceforge/release.env",
+            hint="`applianceforge check` looks at any machine; `applianceforge migrate status -c"
+            " FILE` tells of a migration that was started by hand",
+        )
+    release = boot_places.read_release(places)
+    booted = _booted(places)
+    environment = _environment(places)
+    return Overview(
+        release=release,
+        booted=booted,
+        epoch=_epoch(places),
+        slots=_slots(environment, booted),
+        shut=_shut(places),
+        failure=_failure(places, environment, booted),
+        migration=_migration(places),
+        way_back_until_s=_way_back(places),
+    )
+
+
+def _booted(places: BootPlaces) -> Slot | None:
+    words = (places.root / "proc/cmdline").read_text().split()
+    values = [word.partition("=")[2] for word in words if word.startswith(f"{SLOT_ARGUMENT}=")]
+    return Slot(values[-1]) if values and values[-1] in ("a", "b") else None
+
+
+def _environment(places: BootPlaces) -> Environment | None:
+    loader = places.root / BOOT_MOUNT_POINT.lstrip("/")
+    copies = []
+    for name in ENVIRONMENT_COPIES:
+        try:
+            copies.append((loader / name).read_bytes())
+        except OSError:
+            copies.append(b"")
+    chosen = bootenv.newest(copies)
+    return None if chosen is None else bootenv.complete(copies[chosen])
+
+
+def _slots(environment: Environment | None, booted: Slot | None) -> tuple[SlotView, ...]:
+    if environment is None:
+        return ()
+
+    def view(slot: Slot, found: SlotVariables) -> SlotView:
+        primary = environment.primary == slot.value
+        return SlotView(slot, slot is booted, primary, found.boot, found.tries, found.good)
+
+    return (view(Slot.A, environment.a), view(Slot.B, environment.b))
+
+
+def _epoch(places: BootPlaces) -> Architecture | None:
+    try:
+        return boot_places.read_epoch(places)
+    except ForgeError:
+        return None  # The gate says so, and with what remedy.
+
+
+def _shut(places: BootPlaces) -> str:
+    try:
+        word = places.gate.read_text().strip()
+    except OSError:
+        return _UNKNOWN_GATE
+    return "" if word == OPEN else word
+
+
+def _failure(
+    places: BootPlaces, environment: Environment | None, booted: Slot | None
+) -> Failure | None:
+    """Return why the other slot does not run, with what the history knows of that."""
+    text = environment.reason if environment is not None else bootenv.NO_REASON
+    slot, word = reasons.split("" if text == bootenv.NO_REASON else text)
+    if not word or slot is booted:
+        return None
+    reason = reasons.explain(word)
+    failure = Failure(slot, word, 0.0, reason.sentence, reason.remedy, "", "")
+    for past in _past(places):
+        if past.reason == word and past.event in _FAILED:
+            failure = replace(
+                failure,
+                time_s=past.time_s,
+                message="" if past.message == reason.sentence else past.message,
+                hint="" if past.hint == reason.remedy else past.hint,
+            )
+    return failure
+
+
+_FAILED = (Happening.MIGRATION_ENDED.value, Happening.GIVEN_UP.value)
+
+
+def _past(places: BootPlaces) -> tuple[Past, ...]:
+    try:
+        return boot_history.read(places)
+    except ForgeError:
+        return ()
+
+
+def _migration(places: BootPlaces) -> Mapping[str, Any] | None:
+    found = boot_status.read(places.status)
+    under_way = (BootState.MIGRATING.value, BootState.AGAIN.value, BootState.STOPPED.value)
+    return found if found is not None and found.get("state") in under_way else None
+
+
+def _way_back(places: BootPlaces) -> float | None:
+    """Return until when the old data is kept, of a box that has crossed."""
+    try:
+        if _epoch(places) is not Architecture.AMD64 or not places.settings.exists():
+            return None
+        with files.named_errors(places.settings, "read the settings"):
+            found = settings.decode(places.settings.read_text(), str(places.settings))
+        work = places.root / str(found.work.directory).lstrip("/")
+        entries = journal.read(Workspace(work, "run").journal)
+    except (ForgeError, OSError):
+        return None
+    events = {entry.event: entry.time_s for entry in entries}
+    if journal.Event.PUBLISHED not in events or journal.Event.CLEANED in events:
+        return None
+    return events[journal.Event.PUBLISHED] + found.work.retention_days * _DAY_S
+
+
+def document(found: Overview) -> str:
+    """Return the same for a program; `status.schema.json` beside this module is the schema."""
+    shut = reasons.explain(found.shut) if found.shut else None
+    fields = {
+        "schema": 1,
+        "release": {
+            "name": found.release.name,
+            "version": found.release.version,
+            "architecture": found.release.architecture.value,
+        },
+        "booted": found.booted.value if found.booted else None,
+        "epoch": found.epoch.value if found.epoch else None,
+        "slots": {
+            one.slot.value: {
+                "booted": one.booted,
+                "primary": one.primary,
+                "bootable": one.bootable,
+                "tries": one.tries,
+                "good": one.good,
+            }
+            for one in found.slots
+        },
+        "services": {
+            "open": not found.shut,
+            "reason": found.shut or None,
+            "sentence": shut.sentence if shut else None,
+            "remedy": shut.remedy if shut else None,
+        },
+        "failure": None if found.failure is None else _failure_fields(found.failure),
+        "migration": found.migration,
+        "way_back_until": found.way_back_until_s,
+    }
+    return json.dumps(fields, ensure_ascii=False, indent=1)
+
+
+def _failure_fields(failure: Failure) -> Mapping[str, Any]:
+    return {
+        "slot": failure.slot.value if failure.slot else None,
+        "reason": failure.word,
+        "time": failure.time_s or None,
+        "sentence": failure.sentence,
+        "remedy": failure.remedy,
+        "message": failure.message or None,
+        "hint": failure.hint or None,
+    }
