@@ -95,6 +95,11 @@ def file_entry(path: str, content: bytes, mode: int = _FILE_MODE) -> Entry:
     return Entry(path, stat.S_IFREG | mode, content=content)
 
 
+def directory_entry(path: str) -> Entry:
+    """Return the entry of a directory."""
+    return Entry(path, stat.S_IFDIR | _DIRECTORY_MODE)
+
+
 def write_tar(tree: Tree, path: Path, epoch_s: int) -> None:
     """Pack a tree into a tar in which root owns everything, with one date."""
     with files.named_errors(path, "write"), tarfile.open(path, "w") as archive:

@@ -75,6 +75,12 @@ def fetch(source: Source, cache: Path, effects: Effects, *, refresh: bool = Fals
     return store.obtain(cache, source.name, make, effects)
 
 
+def identity(index: Path) -> str:
+    """Return a digest of the indices: of what their publishers signed."""
+    signed = sorted((index / "lists").glob("*_InRelease"))
+    return store.key_of(path.read_bytes() for path in signed)
+
+
 def _explain(source: Source, error: ProgramFailedError) -> ForgeError:
     said = [line for line in error.evidence if line.startswith(("E:", "W:"))]
     evidence = tuple(said[-_EVIDENCE_LINES:])
