@@ -125,8 +125,9 @@ def build_slot(
         ProgramMissingError: A program is not installed.
         DiskFullError: No space is left.
     """
+    file = file.resolve()
     wanted = read_recipe(file)
-    stages = Stages(cache, effects, progress or NoProgress())
+    stages = Stages(cache.resolve(), effects, progress or NoProgress())
     chosen = choose(file, wanted, stages, options)
     before = tree_of(
         entry for name in wanted.packages.before for entry in entries_below(file.parent / name)
@@ -142,7 +143,7 @@ def build_slot(
         Inputs(content, trees),
         chosen.epoch_s,
         lambda tree: roottree.build(
-            slot_image.foreign_recipe(tree), cache, effects, stages.progress
+            slot_image.foreign_recipe(tree), stages.cache, effects, stages.progress
         ),
         stages,
     )

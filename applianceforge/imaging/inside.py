@@ -45,6 +45,7 @@ def carry_out(todo: Plan, effects: Effects) -> None:
     root = todo.work / "root"
     root.mkdir()
     _unpack(todo.tars[0], root, effects)
+    there = {glob for glob in todo.remove if normalise.matches(root, glob)}
     normalise.forget_machine(root)
     for tar in todo.tars[1:]:
         _unpack(tar, root, effects)
@@ -57,7 +58,7 @@ def carry_out(todo: Plan, effects: Effects) -> None:
         _start_units(chroot, todo)
         _compile(chroot, todo.compile)
     _set_modes(root, todo)
-    _remove(root, todo)
+    _remove(root, todo, there)
     normalise.forget_work(root)
     normalise.settle_passwords(root, todo.epoch_s)
     _place_kernel(root, version, todo.initrd)
@@ -168,16 +169,14 @@ def _ids(file: Path) -> dict[str, str]:
     return {line.split(":")[0]: line.split(":")[2] for line in lines if line.count(":") >= 3}
 
 
-def _remove(root: Path, todo: Plan) -> None:
-    idle = normalise.remove(root, todo.remove)
-    if idle:
-        raise error_of(
-            todo.recipe,
-            [
-                Problem("remove", f"has {glob}, which matches nothing", "leave it out")
-                for glob in idle
-            ],
-        )
+def _remove(root: Path, todo: Plan, there: set[str]) -> None:
+    problems = [
+        Problem("remove", f"has {glob}, which matches nothing", "leave it out")
+        for glob in normalise.remove(root, todo.remove)
+        if glob not in there
+    ]
+    if problems:
+        raise error_of(todo.recipe, problems)
 
 
 def _refuse_specials(root: Path, recipe: str) -> None:

@@ -55,12 +55,16 @@ _CHANGED_FIELD = 2
 _MACHINE_ID = "etc/machine-id"
 
 
+def matches(root: Path, glob: str) -> tuple[Path, ...]:
+    """Return what matches below a root directory, though not what a link out of it leads to."""
+    return tuple(path for path in root.glob(glob.lstrip("/")) if _lies_within(root, path))
+
+
 def remove(root: Path, globs: Iterable[str]) -> tuple[str, ...]:
     """Remove what matches below a root directory, and return which of the globs matched nothing."""
     idle = []
     for glob in globs:
-        # glob() follows links of directories, which may lead out of the root.
-        found = [path for path in root.glob(glob.lstrip("/")) if _lies_within(root, path)]
+        found = matches(root, glob)
         for path in found:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

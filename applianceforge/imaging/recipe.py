@@ -124,6 +124,7 @@ class ImageRecipe:
         data_bytes: The size of the data partition in the image; it grows at first boot.
         data_overlay: A directory whose files the data partition begins with; may be "".
         boot_arguments: The kernel's arguments beside those that name the slot.
+        initrd_paths: What of the overlays goes into the initial RAM disk, beside its settings.
         units: What systemd starts.
         remove: Globs of what is removed at the end.
     """
@@ -143,6 +144,7 @@ class ImageRecipe:
     data_bytes: int
     data_overlay: str
     boot_arguments: str
+    initrd_paths: tuple[str, ...]
     units: Units
     remove: tuple[str, ...]
 
@@ -215,6 +217,7 @@ def _recipe(table: Table) -> ImageRecipe:
                 f"has {len(arguments)} characters",
                 f"shorten it to {_LONGEST_ARGUMENTS}: GRUB has one small block for it",
             )
+        initrd_paths = boot.texts("initrd_paths", _ABSOLUTE, "absolute paths of overlays' files")
     with table.table("units", required=False) as units:
         started = Units(
             units.texts("enable", _UNIT, "names of units such as ssh.service"),
@@ -237,6 +240,7 @@ def _recipe(table: Table) -> ImageRecipe:
         data_bytes=data_bytes,
         data_overlay=data_overlay,
         boot_arguments=arguments,
+        initrd_paths=initrd_paths,
         units=started,
         remove=table.texts("remove", _GLOB, "absolute paths, with * where needed"),
     )

@@ -110,12 +110,13 @@ def _description(recipe: ImageRecipe) -> bytes:
     return envblock.encode(zip(layout.SLOT_VARIABLES, values, strict=True))
 
 
-def initrd_content(content: Tree) -> Tree:
+def initrd_content(recipe: ImageRecipe, content: Tree) -> Tree:
     """Return the part of the content that the initial RAM disk depends on."""
+    places = [f"{place.strip('/')}/" for place in (*_OF_THE_INITRD, *recipe.initrd_paths)]
     return tree_of(
         entry
         for entry in content.entries
-        if any(f"{entry.path}/".startswith(place.rstrip("/") + "/") for place in _OF_THE_INITRD)
+        if any(f"{entry.path}/".startswith(place) for place in places)
     )
 
 
@@ -131,7 +132,7 @@ def make_initrd(
         epoch_s: The latest date of a file.
         stages: Of this build.
     """
-    part = initrd_content(content)
+    part = initrd_content(recipe, content)
     name = f"initrd-{recipe.name}-{store.key_of((str(_SCHEMA), root.name, part.digest))}"
 
     def make(directory: Path) -> None:
