@@ -22,13 +22,13 @@ from applianceforge.system.effects import Effects
 from applianceforge.system.progress import ProgressSink
 from tests.appliance import trees
 from tests.reports import report_of
-from tests.vm import guest, machine
+from tests.vm import batch, guest
+from tests.vm.batch import Said
 from tests.vm.guest import Guest
-from tests.vm.machine import Said
+from tests.vm.hardware import NARROW, WIDE
 
 CAPABLE, INCAPABLE, MASKED = "capable", "incapable", "masked-by-hypervisor"
 ROUTES = {"memfd", "file", "anonymous", "device"}
-WIDE, NARROW = "qemu-system-x86_64", "qemu-system-i386"
 _ASKING = Path(__file__).parent / "asking.py"
 _SCRIPT = guest.CHECKOUT / "applianceforge/preflight/check.sh"
 _CHECK = (
@@ -162,7 +162,7 @@ def start(model: Model, built: Guest) -> tuple[dict[str, Said], float]:
             table.write_bytes(firmware(0xE791))
             product = "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform"
             options = ("-smbios", f"file={table}", "-smbios", product)
-        return machine.run(built, model.name, program=model.program, options=options)
+        return batch.run(built, model.name, program=model.program, options=options)
 
 
 def wrong(model: Model, said: Mapping[str, Any]) -> list[str]:

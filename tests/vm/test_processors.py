@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 
 from tests.conftest import shown
-from tests.vm import machine, processors
+from tests.vm import batch, processors
 from tests.vm.cpio import Archive
 from tests.vm.guest import Guest
+from tests.vm.hardware import NARROW, WIDE
 from tests.vm.processors import ESX, MODELS, SMOKE, Model
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Guest:
-    if shutil.which(processors.WIDE) is None:
+    if shutil.which(WIDE) is None:
         pytest.skip("needs qemu-system-x86")
     with shown(pytestconfig) as lines:
         return processors.build(
@@ -41,14 +42,14 @@ def test_verdict_in_a_32_bit_guest(model: Model, built: Guest) -> None:
 def test_guest_that_does_not_come_up_is_told_with_its_console(built: Guest) -> None:
     # The kernel of the guest needs CMOV, which a Pentium lacks, and halts.
     with pytest.raises(AssertionError, match="did not come to its end"):
-        machine.run(built, "pentium", timeout_s=3)
+        batch.run(built, "pentium", timeout_s=3)
 
 
 def test_table_is_large_enough_and_of_every_kind() -> None:
     assert len({model.name for model in MODELS}) >= 12
     assert {model.verdict for model in MODELS} == {"capable", "incapable", "masked-by-hypervisor"}
     assert all((model.level is not None) == (model.verdict == "capable") for model in MODELS)
-    assert {model.program for model in MODELS} == {processors.WIDE, processors.NARROW}
+    assert {model.program for model in MODELS} == {WIDE, NARROW}
 
 
 @pytest.mark.parametrize(
@@ -89,9 +90,9 @@ def test_firmware_table() -> None:
 
 def test_what_commands_say_is_told_apart() -> None:
     lines = ["<<< begin a", "one", "two", "<<< end a 0", "<<< begin b", "<<< end b 3"]
-    assert machine.parse([*lines, "<<< begin c", "cut"]) == {
-        "a": machine.Said("one\ntwo", 0),
-        "b": machine.Said("", 3),
+    assert batch.parse([*lines, "<<< begin c", "cut"]) == {
+        "a": batch.Said("one\ntwo", 0),
+        "b": batch.Said("", 3),
     }
 
 
