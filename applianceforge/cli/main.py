@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import click
 
 from applianceforge.cli import standalone
+from applianceforge.cli.appliance_status import status_command
+from applianceforge.cli.boot import settle_command
 from applianceforge.cli.cluster import cluster
 from applianceforge.cli.ending import guarded
 from applianceforge.cli.migrate import migrate, planned
@@ -73,6 +75,8 @@ for _name, _summary in standalone.COMMANDS.items():
 applianceforge.add_command(cluster)
 applianceforge.add_command(migrate)
 applianceforge.add_command(rrd)
+applianceforge.add_command(settle_command)
+applianceforge.add_command(status_command)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -15,8 +15,10 @@ from rich.table import Table
 
 from applianceforge.cli import progress, summary
 from applianceforge.cli import status as status_view
+from applianceforge.cli.boot import abort_command, boot_command
 from applianceforge.cli.graph import draw_one
 from applianceforge.cli.page import render
+from applianceforge.cli.settings_file import read_settings, settings_option
 from applianceforge.migrate import cleaning, outcome, status
 from applianceforge.migrate.exporting import ExportOptions, export
 from applianceforge.migrate.importing import import_archive
@@ -24,12 +26,11 @@ from applianceforge.migrate.journal import date
 from applianceforge.migrate.outcome import Outcome
 from applianceforge.migrate.preparation import Plan
 from applianceforge.migrate.run import run, show
-from applianceforge.migrate.settings import Settings, decode
 from applianceforge.migrate.surroundings import Surroundings
 from applianceforge.migrate.tree import ProgramTree
 from applianceforge.migrate.verifying import verify
 from applianceforge.migrate.workspace import Workspace
-from applianceforge.model.errors import ForgeError, SettingsError, exit_status_of
+from applianceforge.model.errors import ForgeError, exit_status_of
 from applianceforge.model.report import Report, Severity
 from applianceforge.model.version import PROGRAM, VERSION
 from applianceforge.preflight import document
@@ -37,19 +38,10 @@ from applianceforge.preflight.checks import Planned
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
 
-_APPLIANCE_SETTINGS = Path("/data/config/applianceforge.toml")
 _COLOURS = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.INHIBITOR: "red"}
 _SCHEMA = 1
 _TOOL = f"{PROGRAM} {VERSION}"
 
-settings_option = click.option(
-    "-c",
-    "--config",
-    type=click.Path(path_type=Path),
-    default=_APPLIANCE_SETTINGS,
-    show_default=True,
-    help="The settings file; `applianceforge migrate settings` prints an example.",
-)
 progress_option = click.option(
     "--progress",
     "shown",
@@ -62,22 +54,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 restart_option = click.option(
     "--restart", is_flag=True, help="Throw away what an unfinished attempt did, and begin anew."
 )
-
-
-def read_settings(path: Path) -> Settings:
-    """Read a settings file.
-
-    Raises:
-        SettingsError: It is not there, or wrong.
-        AccessDeniedError: It may not be read.
-    """
-    if not path.exists():
-        raise SettingsError(
-            f"there is no settings file {path}",
-            hint="name the right one; `applianceforge migrate settings` prints an example",
-        )
-    with files.named_errors(path, "read the settings"):
-        return decode(path.read_text(errors="replace"), str(path))
 
 
 @contextmanager
@@ -380,3 +356,7 @@ def report_command(config: Path, as_json: bool) -> None:
         click.echo(content)
     else:
         summary.show(outcome.decode(content), Console())
+
+
+migrate.add_command(boot_command)
+migrate.add_command(abort_command)

@@ -19,7 +19,9 @@ from applianceforge.migrate.boot_verdict import (
     ABORTED,
     AGAIN,
     BACK,
+    CRASHED,
     INTERRUPTED,
+    MOST_ATTEMPTS,
     MOST_SILENT_BOOTS,
     PROVED,
     UNRECORDED,
@@ -153,6 +155,10 @@ class BootMigration:
             return self._go_back(Verdict(BACK, before.reason), _told_before(before))
         return self._attempt(record, counts)
 
+    def give_up(self, error: ForgeError) -> Ending:
+        """Go back for an error that came before anything could begin, such as in the settings."""
+        return self._go_back(Verdict(BACK, verdict_on(error).reason), error)
+
     def _record(self) -> BootRecord:
         path = record_path(self.around.settings)
         files.make_directory(path.parent, self.around.effects, mode=_PASS_THROUGH)
@@ -180,6 +186,8 @@ class BootMigration:
             self._stop_if_asked()
             if counts.silent >= MOST_SILENT_BOOTS:
                 verdict = Verdict(BACK, INTERRUPTED)
+            elif counts.failures >= MOST_ATTEMPTS:
+                verdict = Verdict(BACK, CRASHED)
             else:
                 outcome = self._migrate(counts)
                 verdict = Verdict(PROVED)

@@ -11,13 +11,15 @@ from applianceforge.migrate import boot_history, boot_places, boot_status, journ
 from applianceforge.migrate.boot_history import Happening, Past
 from applianceforge.migrate.boot_places import BootPlaces, Release
 from applianceforge.migrate.boot_settle import OPEN
+from applianceforge.migrate.boot_slots import booted_slot, loader
 from applianceforge.migrate.boot_status import BootState
 from applianceforge.migrate.workspace import Workspace
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import BootDiskError, ForgeError
 from applianceforge.slots import reasons
-from applianceforge.slots.layout import BOOT_MOUNT_POINT, ENVIRONMENT_COPIES, SLOT_ARGUMENT, Slot
+from applianceforge.slots.layout import Slot
 from applianceforge.system import files
+from applianceforge.system.effects import Effects
 
 _DAY_S = 86400.0
 _UNKNOWN_GATE = "gate-unknown"
@@ -105,21 +107,17 @@ def gather(places: BootPlaces) -> Overview:
 
 
 def _booted(places: BootPlaces) -> Slot | None:
-    words = (places.root / "proc/cmdline").read_text().split()
-    values = [word.partition("=")[2] for word in words if word.startswith(f"{SLOT_ARGUMENT}=")]
-    return Slot(values[-1]) if values and values[-1] in ("a", "b") else None
+    try:
+        return booted_slot(places)
+    except ForgeError:
+        return None
 
 
 def _environment(places: BootPlaces) -> Environment | None:
-    loader = places.root / BOOT_MOUNT_POINT.lstrip("/")
-    copies = []
-    for name in ENVIRONMENT_COPIES:
-        try:
-            copies.append((loader / name).read_bytes())
-        except OSError:
-            copies.append(b"")
-    chosen = bootenv.newest(copies)
-    return None if chosen is None else bootenv.complete(copies[chosen])
+    try:
+        return loader(places, Effects()).read()
+    except ForgeError:
+        return None
 
 
 def _slots(environment: Environment | None, booted: Slot | None) -> tuple[SlotView, ...]:

@@ -7,6 +7,7 @@ a power cut counts as unwritten.
 
     begun    boot: the kernel's identity of this boot
     ended    status: 0, 75 or 76; reason, message, hint
+    crashed  written by the unit for one that could not say how it ended; without `reached`
     anew     source: which use of the old data, since the last attempt, makes all before it out of
              date; what stands above this line counts no more
 """
@@ -22,7 +23,8 @@ from applianceforge.system import files
 from applianceforge.system.effects import Effects
 
 SCHEMA = 1
-_BEGUN, _ENDED, _ANEW = "begun", "ended", "anew"
+_BEGUN, _ENDED, _CRASHED, _ANEW = "begun", "ended", "crashed", "anew"
+_EVENTS = (_BEGUN, _ENDED, _CRASHED, _ANEW)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Counts:
 
     Attributes:
         boots: All boots of this migration.
-        failures: Attempts that ended in 75.
+        failures: Attempts that ended in 75, or crashed.
         silent: Boots in a row that had no end.
     """
 
@@ -65,13 +67,13 @@ def decode(content: bytes) -> tuple[Line, ...]:
     for text in content[: content.rfind(b"\n") + 1].splitlines():
         try:
             fields = json.loads(text)
-            if int(fields["schema"]) > SCHEMA or fields["event"] not in (_BEGUN, _ENDED, _ANEW):
+            if int(fields["schema"]) > SCHEMA or fields["event"] not in _EVENTS:
                 continue
             found.append(
                 Line(
                     fields["event"],
                     float(fields["time"]),
-                    int(fields["reached"]),
+                    int(fields.get("reached", 0)),
                     int(fields.get("status", -1)),
                     str(fields.get("reason", "")),
                     str(fields.get("message", "")),
@@ -101,7 +103,7 @@ def count(lines: Sequence[Line], reached: int) -> Counts:
             boots, waiting = boots + 1, True
         else:
             waiting, silent = False, 0
-            failures += line.status == AGAIN
+            failures += line.status == AGAIN or line.event == _CRASHED
     return Counts(boots - 1, failures, silent)
 
 

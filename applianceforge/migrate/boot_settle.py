@@ -28,6 +28,8 @@ from applianceforge.system.programs import Command
 
 SERVICES = "services"
 OPEN = "open"
+_WAITING = "waiting"
+_COMING = (_WAITING, "activating", "reloading")
 _PAUSE_S = 1.0
 _PUBLIC = 0o644
 
@@ -41,9 +43,9 @@ class Tools:
         load_rules: Loads the file of rules that is named after it.
     """
 
-    show: tuple[str, ...] = ("/usr/bin/systemctl", "show", "--property=Id,ActiveState,Result")
+    show: tuple[str, ...] = ("/usr/bin/systemctl", "show", "--property=Id,ActiveState,Job")
     load_rules: tuple[str, ...] = ("/usr/sbin/nft", "--file")
-    patience_s: float = 300.0
+    patience_s: float = 600.0
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ class Settling:
             down = {unit: state for unit, state in down.items() if state != "active"}
             if not down:
                 return "", ""
-            over = all(state not in ("activating", "reloading") for state in down.values())
-            if over or time.monotonic() > deadline:
+            coming = any(state in _COMING for state in down.values())
+            if not coming or time.monotonic() > deadline:
                 return SERVICES, ", ".join(f"{unit} is {state}" for unit, state in down.items())
             time.sleep(_PAUSE_S)
 
@@ -139,7 +141,9 @@ class Settling:
         blocks = said.stdout.decode(errors="replace").strip().split("\n\n")
         for unit, block in zip(units, blocks, strict=False):
             fields = dict(line.partition("=")[::2] for line in block.splitlines())
-            found[unit] = fields.get("ActiveState", "unknown")
+            state = fields.get("ActiveState", "unknown")
+            # A unit that waits for others is inactive, and has a job.
+            found[unit] = _WAITING if state == "inactive" and "Job" in fields else state
         return found
 
     def _give_up(self, reason: str, message: str) -> Settled:

@@ -5,7 +5,8 @@
     76  cannot succeed: the slot is marked bad with a word of `slots.reasons`; the other slot boots
 
 One table over the classes of errors. A second end in 75 without progress in the journal counts as
-76, and so do 25 boots in a row that had no end at all; both counts start again after progress.
+76, as does a second crash, and so do 25 boots in a row that had no end at all; both counts start
+again after progress.
 """
 
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ MOST_SILENT_BOOTS = 25
 ABORTED = "aborted"
 INTERRUPTED = "interrupted"
 UNRECORDED = "data-unwritable"
+CRASHED = "fault"
 
 
 @dataclass(frozen=True)

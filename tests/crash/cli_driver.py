@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from applianceforge.cli import main as command_line
-from applianceforge.cli import migrate
+from applianceforge.cli import migrate, settings_file
 from applianceforge.migrate.surroundings import Surroundings
 from applianceforge.system.effects import Effects
 from tests.crash.driver import injector_of
@@ -34,7 +34,7 @@ def main(words: list[str]) -> None:
 
 def _observed(injector: Injector) -> Observed:
     def surroundings(config: Path, shown: str) -> Iterator[Surroundings]:
-        yield Surroundings(migrate.read_settings(config), Effects(injector.observe), injector)
+        yield Surroundings(settings_file.read_settings(config), Effects(injector.observe), injector)
 
     return surroundings
 

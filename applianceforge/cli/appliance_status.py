@@ -1,0 +1,121 @@
+"""`applianceforge status`: where this appliance stands, in words."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from applianceforge.cli.boot import root_option
+from applianceforge.cli.summary import duration, size, visible
+from applianceforge.migrate import boot_overview
+from applianceforge.migrate.boot_overview import Failure, Overview, SlotView
+from applianceforge.migrate.boot_places import BootPlaces
+from applianceforge.slots import reasons
+
+WELL = 0
+SHUT = 66
+GIVEN_UP = 67
+_STATES = {
+    "migrating": "is running",
+    "again": "failed, and is tried again",
+    "stopped": "was stopped, and goes on at the next boot",
+}
+
+
+@click.command("status")
+@root_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+def status_command(root: Path, as_json: bool) -> int:
+    """Say where this appliance stands: its slots, its data, and what went wrong last.
+
+    \b
+    Exit status:
+      0   all is well
+      62  this machine is no appliance
+      66  its services are shut; the text says why and what to do
+      67  it runs, but the other slot was given up: an update or a migration failed
+    """
+    found = boot_overview.gather(BootPlaces(root))
+    click.echo(boot_overview.document(found) if as_json else "\n".join(lines(found)))
+    return exit_status(found)
+
+
+def exit_status(found: Overview) -> int:
+    """Return the status that the command ends with."""
+    if found.shut:
+        return SHUT
+    return GIVEN_UP if found.failure is not None else WELL
+
+
+def lines(found: Overview) -> list[str]:
+    """Return what a person reads."""
+    release = found.release
+    shown = [f"{release.name} {release.version}, {release.architecture.value}"]
+    if found.epoch is not None:
+        truth = {32: "32-bit (i386)", 64: "64-bit (amd64)"}[found.epoch.width]
+        shown.append(f"  the data is {truth}")
+    shown += [f"  {_slot(one)}" for one in found.slots]
+    if not found.slots:
+        shown.append("  the boot environment cannot be read; root may know more")
+    if found.shut:
+        reason = reasons.explain(found.shut)
+        shown += ["", "The services are shut.", *_why(reason.sentence, reason.remedy)]
+    if found.migration is not None:
+        shown += ["", *_migration(found)]
+    if found.failure is not None:
+        shown += ["", *_failure(found.failure)]
+    if found.way_back_until_s is not None:
+        shown += [
+            "",
+            f"The old 32-bit data is kept until {_date(found.way_back_until_s)}, or until another"
+            " release takes the 32-bit one's slot. Until then there is a way back.",
+        ]
+    return [visible(line) for line in shown]
+
+
+def _slot(one: SlotView) -> str:
+    if one.good:
+        state = "good"
+    elif one.bootable:
+        state = f"not proved yet, {one.tries} tries left"
+    else:
+        state = "not bootable"
+    marks = [word for word, is_so in (("runs", one.booted), ("boots next", one.primary)) if is_so]
+    return f"slot {one.slot.value}: {state}" + (f" ({', '.join(marks)})" if marks else "")
+
+
+def _why(sentence: str, remedy: str) -> list[str]:
+    return [f"  Why: {sentence}.", f"  What to do: {remedy}."]
+
+
+def _failure(failure: Failure) -> list[str]:
+    slot = f"Slot {failure.slot.value}" if failure.slot else "A slot"
+    when = f" on {_date(failure.time_s)}" if failure.time_s else ""
+    shown = [f"{slot} was given up{when}.", *_why(failure.sentence, failure.remedy)]
+    if failure.message:
+        shown.append(f"  It said: {failure.message}")
+    if failure.hint:
+        shown.append(f"  It advised: {failure.hint}")
+    return shown
+
+
+def _migration(found: Overview) -> list[str]:
+    migration = found.migration or {}
+    state = str(migration.get("state", ""))
+    shown = [f"The migration {_STATES.get(state, state)}."]
+    progress = migration.get("progress")
+    if isinstance(progress, dict):
+        shown.append(
+            f"  step {progress.get('number')} of {progress.get('of')}: {progress.get('title')}"
+        )
+        done, total = progress.get("done_bytes", 0), progress.get("total_bytes", 0)
+        amount = size(done) + (f" of about {size(total)}" if total else "")
+        shown.append(f"  {amount}, for {duration(progress.get('elapsed_s', 0.0))}")
+    verdict = migration.get("verdict")
+    if isinstance(verdict, dict):
+        shown += _why(str(verdict.get("message")), str(verdict.get("hint")))
+    return shown
+
+
+def _date(time_s: float) -> str:
+    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
