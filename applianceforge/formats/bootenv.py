@@ -57,7 +57,7 @@ _HIGHEST = {
 }
 _LONGEST_SHOWN = 20
 # What a reason may be: one word that also fits on a kernel's command line.
-_REASON = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+REASON = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 NO_REASON = "none"
 
 
@@ -153,7 +153,7 @@ def encode(environment: Environment) -> bytes:
     Raises:
         ValueError: A value is out of its range, or the variables exceed the deciding sector.
     """
-    if not _REASON.fullmatch(environment.reason):
+    if not REASON.fullmatch(environment.reason):
         raise ValueError(f"{environment.reason!r} is no reason: one word of a-z, 0-9, dot, dash")
     generation = str(environment.generation)
     variables = [("gen", generation), ("primary", environment.primary)]

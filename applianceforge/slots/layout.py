@@ -52,3 +52,5 @@ SLOT_VARIABLES = ("schema", "arch", "name", "version", "args")
 BOOT_MOUNT_POINT = "/boot/loader"
 DATA_MOUNT_POINT = "/data"
 SLOT_ARGUMENT = "forge.slot"
+# What GRUB adds where it passed a slot over: `b-no-long-mode`, see slots/reasons.py.
+REASON_ARGUMENT = "forge.reason"

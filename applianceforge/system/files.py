@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import mmap
 import os
 import shutil
 import stat
@@ -319,3 +320,100 @@ def free_bytes(path: Path) -> int:
     status = os.statvfs(path)
     blocks = status.f_bfree if os.geteuid() == 0 else status.f_bavail
     return blocks * status.f_frsize
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold a lock on a file or directory that is there; wait for it as long as needed."""
+    with named_errors(path, "lock"):
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with named_errors(path, "lock"):
+            _lock(handle)
+        yield
+    finally:
+        os.close(handle)
+
+
+class InPlace:
+    """A file or device whose bytes are changed where they lie.
+
+    It is never truncated, replaced or made, so that no block of it moves.
+
+    Args:
+        path: The file or device.
+        effects: Told of each flush, after which all that was written before is on the disk.
+        writable: Open it for writing, too.
+
+    Raises:
+        SettingsError: It is not there.
+        AccessDeniedError: It may not be opened so.
+    """
+
+    def __init__(self, path: Path, effects: Effects, *, writable: bool = True) -> None:
+        self._path, self._effects = path, effects
+        with named_errors(path, "open"):
+            flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC
+            # Of a block device that is mounted or otherwise in use, the kernel refuses O_EXCL.
+            block = writable and stat.S_ISBLK(path.stat().st_mode)
+            self._handle = os.open(path, flags | (os.O_EXCL if block else 0))
+
+    def __enter__(self) -> InPlace:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_ended: object) -> None:
+        """Close it; what was not flushed may be lost."""
+        os.close(self._handle)
+
+    @property
+    def size_bytes(self) -> int:
+        """Return its size; that of a device as well."""
+        with named_errors(self._path, "read"):
+            return os.lseek(self._handle, 0, os.SEEK_END)
+
+    def read(self, at_bytes: int, size_bytes: int) -> bytes:
+        """Return bytes; fewer where it ends."""
+        with named_errors(self._path, "read"):
+            return os.pread(self._handle, size_bytes, at_bytes)
+
+    def write(self, at_bytes: int, content: bytes) -> None:
+        """Write bytes, without waiting for the disk."""
+        with named_errors(self._path, "write"):
+            view = memoryview(content)
+            while view:
+                written = os.pwrite(self._handle, view, at_bytes)
+                view, at_bytes = view[written:], at_bytes + written
+
+    def flush(self) -> None:
+        """Wait until the disk has all that was written."""
+        with named_errors(self._path, "flush"):
+            os.fdatasync(self._handle)
+        self._effects.happened(EffectKind.WRITE, f"bytes of {self._path}")
+
+    def read_from_disk(self, size_bytes: int, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+        """Return its first bytes as the disk has them, in chunks, and not as memory has.
+
+        Source: open(2), O_DIRECT: buffer, offset and length are multiples of the block size. A file
+        system without it (tmpfs) is asked to forget what it has in memory (posix_fadvise(2)).
+        """
+        with named_errors(self._path, "read"):
+            try:
+                handle = os.open(self._path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                handle = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            try:
+                # Memory from mmap begins at a page, as O_DIRECT needs.
+                with mmap.mmap(-1, chunk_bytes) as buffer:
+                    at = 0
+                    while at < size_bytes:
+                        got = os.preadv(handle, [buffer], at)
+                        if got == 0:
+                            return
+                        yield buffer[: min(got, size_bytes - at)]
+                        at += got
+            finally:
+                os.close(handle)

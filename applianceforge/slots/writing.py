@@ -1,0 +1,258 @@
+"""Write a system into the slot that does not run, and let it start.
+
+In this order, so that a power cut at any instant leaves the running slot to start, and never a slot
+that is half written:
+
+1. The image is checked, before anything is changed.
+2. The boot environment and the marker let nothing start the slot.
+3. The slot's first MiB is emptied: it holds no file system any more, whoever looks at it.
+4. All but the first MiB is written, flushed, read again from the disk and compared.
+5. The first MiB is written, flushed, read again and compared: only now there is a file system.
+
+`activate` then is one write of one sector, and refuses a slot that this processor cannot run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from applianceforge.cpuid import remedies
+from applianceforge.cpuid.verdict import Verdict
+from applianceforge.formats.bootenv import Environment
+from applianceforge.model.architecture import Architecture
+from applianceforge.model.errors import InhibitedError, ReadBackError, SlotError
+from applianceforge.slots import images
+from applianceforge.slots.description import Description
+from applianceforge.slots.disk import BootDisk
+from applianceforge.slots.environment import Loader
+from applianceforge.slots.images import CHUNK_BYTES, Image
+from applianceforge.slots.layout import Slot
+from applianceforge.system.effects import Effects
+from applianceforge.system.files import InPlace
+from applianceforge.system.progress import Counter, ProgressSink, StepEnded, StepStarted
+
+# What is written last: superblock, group descriptors, and more.
+HEAD_BYTES = CHUNK_BYTES
+_STEPS = 3
+
+
+class Partition(Protocol):
+    """A slot's partition, or what stands for it."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Return its size."""
+
+    def read(self, at_bytes: int, size_bytes: int) -> bytes:
+        """Return bytes; fewer where it ends."""
+
+    def write(self, at_bytes: int, content: bytes) -> None:
+        """Write bytes, without waiting for the disk."""
+
+    def flush(self) -> None:
+        """Wait until the disk has all that was written."""
+
+    def read_from_disk(self, size_bytes: int) -> Iterator[bytes]:
+        """Return its first bytes as the disk has them, in chunks."""
+
+
+Opening = Callable[[Path], AbstractContextManager[Partition]]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written into a slot.
+
+    Attributes:
+        slot: Which.
+        description: What the slot says of itself.
+        size_bytes: Of the image, decompressed.
+        sha256: Of the image, decompressed.
+    """
+
+    slot: Slot
+    description: Description
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Checked:
+    description: Description
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SlotWriter:
+    """What writes the slot that does not run.
+
+    Attributes:
+        disk: The disk that the system runs from.
+        loader: Its boot environment.
+        effects: Told of each write.
+        sink: Shown the progress.
+        opening: Opens the partition; by default as `InPlace`.
+    """
+
+    disk: BootDisk
+    loader: Loader
+    effects: Effects
+    sink: ProgressSink
+    opening: Opening | None = None
+
+    def write(self, path: Path, expected_sha256: str = "") -> Written:
+        """Write an image into the slot that does not run; it starts only after `activate`.
+
+        Args:
+            path: The image, as it is or compressed by zstd.
+            expected_sha256: Of the image, decompressed; "" if nobody knows it.
+
+        Raises:
+            SlotError: The image is none or does not fit, or the running slot is not good.
+            ReadBackError: The disk does not keep what is written. The slot is not bootable then.
+            BootEnvironmentError: The environment cannot be read or written.
+            AccessDeniedError: Only root may.
+        """
+        slot = self.disk.booted.other
+        device = self.disk.device(slot)
+        image = Image(path)
+        with self._open(device) as partition:
+            checked = self._check(image, partition.size_bytes, expected_sha256.lower())
+            self.loader.begin_writing(slot)
+            self._write(image, partition, device, checked)
+        return Written(slot, checked.description, checked.size_bytes, checked.sha256)
+
+    def activate(self, verdict: Verdict) -> tuple[Environment, Description]:
+        """Let the slot that does not run start next.
+
+        Args:
+            verdict: Whether this machine runs 64-bit programs.
+
+        Raises:
+            SlotError: The slot holds no whole system.
+            InhibitedError: This machine cannot run it.
+            BootEnvironmentError: The environment cannot be read or written.
+        """
+        slot = self.disk.booted.other
+        described = describe(self.disk.device(slot), self.effects)
+        if described.architecture is Architecture.AMD64 and verdict.long_mode is False:
+            finding = remedies.finding(verdict)
+            raise InhibitedError(
+                f"slot {slot.value} holds a 64-bit system, and this machine does not run those",
+                status=verdict.capability.exit_status,
+                hint="see what can be done about it: applianceforge check",
+                evidence=() if finding is None else finding.evidence,
+            )
+        return self.loader.activate(slot), described
+
+    def _open(self, device: Path) -> AbstractContextManager[Partition]:
+        if self.opening is not None:
+            return self.opening(device)
+        return InPlace(device, self.effects)
+
+    def _check(self, image: Image, room_bytes: int, expected: str) -> _Checked:
+        """Read the image once as a whole: nothing is changed for one that is damaged."""
+        described, system_bytes = images.look_at_image(image)
+        began = self._begin("slot.check", "Check the image", 1, 0)
+        counter = Counter("slot.check", self.sink)
+        digest = hashlib.sha256()
+        size_bytes = 0
+        for chunk in image.chunks():
+            digest.update(chunk)
+            size_bytes += len(chunk)
+            counter.advance(add_bytes=len(chunk))
+        if size_bytes < system_bytes:
+            raise SlotError(
+                f"{image.path} ends after {size_bytes} of {system_bytes} bytes",
+                hint="it was cut short: fetch or build it again",
+            )
+        if size_bytes > room_bytes:
+            raise SlotError(
+                f"{image.path} has {size_bytes} bytes, and the slot only {room_bytes}",
+                hint="it was made for larger slots: take an image for this appliance",
+            )
+        found = digest.hexdigest()
+        if expected and found != expected:
+            raise SlotError(
+                f"{image.path} is not the image that was expected",
+                hint="fetch it again; if it stays so, ask who made it for the right digest",
+                evidence=(f"expected SHA-256 {expected}", f"found    SHA-256 {found}"),
+            )
+        self._end("slot.check", began, size_bytes, f"{described.name} {described.version}")
+        return _Checked(described, size_bytes, found)
+
+    def _write(self, image: Image, partition: Partition, device: Path, checked: _Checked) -> None:
+        began = self._begin("slot.write", "Write the slot", 2, checked.size_bytes)
+        counter = Counter("slot.write", self.sink)
+        partition.write(0, bytes(min(HEAD_BYTES, partition.size_bytes)))
+        partition.flush()
+        chunks = image.chunks()
+        head = next(chunks)
+        whole, tail = hashlib.sha256(head), hashlib.sha256()
+        at = len(head)
+        for chunk in chunks:
+            if at + len(chunk) > checked.size_bytes:
+                break
+            partition.write(at, chunk)
+            whole.update(chunk)
+            tail.update(chunk)
+            at += len(chunk)
+            counter.advance(add_bytes=len(chunk))
+        if whole.hexdigest() != checked.sha256:
+            raise SlotError(
+                f"{image.path} was changed while it was written",
+                hint="let nothing write to it, then write the slot again; it is not bootable now",
+            )
+        partition.flush()
+        self._end("slot.write", began, at, device.name)
+
+        began = self._begin("slot.verify", "Read the slot again", 3, checked.size_bytes)
+        counter = Counter("slot.verify", self.sink)
+        found = hashlib.sha256()
+        seen = 0
+        for chunk in partition.read_from_disk(at):
+            found.update(chunk[max(0, len(head) - seen) :])
+            seen += len(chunk)
+            counter.advance(add_bytes=len(chunk))
+        if found.digest() != tail.digest():
+            raise _not_kept(device)
+        partition.write(0, head)
+        partition.flush()
+        if b"".join(partition.read_from_disk(len(head))) != head:
+            partition.write(0, bytes(len(head)))
+            partition.flush()
+            raise _not_kept(device)
+        self._end("slot.verify", began, at, f"SHA-256 {checked.sha256}")
+
+    def _begin(self, key: str, title: str, number: int, total_bytes: int) -> float:
+        self.sink.emit(StepStarted(key, title, number, _STEPS, total_bytes))
+        return time.monotonic()
+
+    def _end(self, key: str, began: float, done_bytes: int, detail: str) -> None:
+        self.sink.emit(StepEnded(key, time.monotonic() - began, done_bytes, 0, detail))
+
+
+def _not_kept(device: Path) -> ReadBackError:
+    return ReadBackError(
+        f"{device} does not hold what was written to it",
+        hint="the disk is failing: check it with dmesg and smartctl -a, and replace it; the slot"
+        " that runs is untouched",
+    )
+
+
+def describe(device: Path, effects: Effects) -> Description:
+    """Return what a slot's partition says of itself.
+
+    Raises:
+        SlotError: It holds no whole system.
+        AccessDeniedError: It may not be read.
+    """
+    with InPlace(device, effects, writable=False) as partition:
+        return images.look_at(partition.read, str(device))[0]
