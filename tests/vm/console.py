@@ -17,7 +17,7 @@ BAD = (
     r"general protection fault",
     r"You are in emergency mode",
     r"You are in rescue mode",
-    r"(?:EXT2|EXT3|EXT4)-fs.*error",
+    r"EXT[234]-fs.*\berror\b",
     r"I/O error",
     r"Buffer I/O error",
     r"\bhung_task\b|blocked for more than \d+ seconds",

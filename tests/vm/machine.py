@@ -22,7 +22,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -77,6 +77,7 @@ class Machine:
         self._process: Process | None = None
         self._qmp: Qmp | None = None
         self._channel: Channel | None = None
+        self._keyboard: socket.socket | None = None
         self._boots_in_snapshots: dict[str, str | None] = {}
         self.events: list[Event] = []
         self._subtests: list[str] = []
@@ -225,7 +226,11 @@ class Machine:
         if not self.running:
             self.start(snapshot=name)
             return
-        self._monitor(f"loadvm {name}")
+        try:
+            self._monitor(f"loadvm {name}")
+        finally:
+            # QEMU stops first, and goes on by itself only if it ran and all went well.
+            self.qmp.command("cont")
         if self._channel is not None:
             self._channel.resume(self._boots_in_snapshots[name])
 
@@ -361,6 +366,8 @@ exit 1
     def disk_bytes(self, number: int, offset: int, size_bytes: int) -> bytes:
         """Return bytes of a disk as the guest has written them; QEMU may run."""
         disk = self.hardware.disks[number]
+        if self.running:  # Else some of it is in QEMU's memory only.
+            self.qmp.monitor(f'qemu-io disk{number} "flush"')
         path, kind = (
             (disk.image, disk.format) if disk.own else (self.files.overlay(number), "qcow2")
         )
@@ -403,8 +410,10 @@ exit 1
 
     def send_console(self, text: str) -> None:
         """Type on the serial console."""
-        with self._connect(self.files.console_socket) as connection:
-            connection.sendall(text.encode())
+        if self._keyboard is None:
+            self._keyboard = self._connect(self.files.console_socket)
+        self._keyboard.settimeout(_QMP_S)
+        self._keyboard.sendall(text.encode())
 
     @contextmanager
     def subtest(self, title: str) -> Iterator[None]:
@@ -471,6 +480,13 @@ exit 1
         self._drain()
 
     def _drain(self) -> None:
+        if self._keyboard is not None:
+            # It stays open, as QEMU forgets what it has not read of a closed one; and it must be
+            # read, or the guest's console comes to a stop. The text is in the log anyway.
+            self._keyboard.setblocking(False)
+            with suppress(OSError):
+                while self._keyboard.recv(1 << 16):
+                    pass
         if self._qmp is not None:
             try:
                 self.events += self._qmp.events()
@@ -482,10 +498,10 @@ exit 1
             raise MachineError(f"{self.name}: the console says: " + "\n".join(bad))
 
     def _forget(self) -> None:
-        for connection in (self._qmp, self._channel):
+        for connection in (self._qmp, self._channel, self._keyboard):
             if connection is not None:
                 connection.close()
-        self._qmp = self._channel = None
+        self._qmp = self._channel = self._keyboard = None
 
     def _explain(self, error: BaseException) -> None:
         """Keep the artefacts, and name them in the exception."""

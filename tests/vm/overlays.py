@@ -49,9 +49,11 @@ def _run(*words: str) -> str:
 def read(path: Path, kind: str, offset: int, size_bytes: int) -> bytes:
     """Return bytes of an image, whoever has it open."""
     with tempfile.NamedTemporaryFile(prefix="vm-") as target:
-        block = math.gcd(offset, size_bytes) or size_bytes
+        block = math.gcd(offset, size_bytes)
+        # qemu-img counts from the start, whatever it skips; and it fills the last sector.
+        end = (offset + size_bytes) // block
         _run(
             *("dd", "-U", "-f", kind, "-O", "raw", f"if={path}", f"of={target.name}"),
-            *(f"bs={block}", f"skip={offset // block}", f"count={size_bytes // block}"),
+            *(f"bs={block}", f"skip={offset // block}", f"count={end}"),
         )
-        return Path(target.name).read_bytes()
+        return Path(target.name).read_bytes()[:size_bytes]

@@ -52,11 +52,15 @@ class Qmp:
         self._received = b""
         self._events: deque[Event] = deque()
         self._last_id = 0
-        greeting = self._message(time.monotonic() + _GREETING_S)
-        if greeting is None or "QMP" not in greeting:
-            raise QmpError(f"this is no greeting of QEMU: {greeting}")
-        self.version: dict[str, int] = greeting["QMP"]["version"]["qemu"]
-        self.command("qmp_capabilities")
+        try:
+            greeting = self._message(time.monotonic() + _GREETING_S)
+            if greeting is None or "QMP" not in greeting:
+                raise QmpError(f"this is no greeting of QEMU: {greeting}")
+            self.version: dict[str, int] = greeting["QMP"]["version"]["qemu"]
+            self.command("qmp_capabilities")
+        except QmpError:
+            connection.close()
+            raise
 
     def close(self) -> None:
         """End the connection; QEMU goes on."""

@@ -52,7 +52,7 @@ def test_half_a_message_is_none(received: bytes) -> None:
 
 def test_damaged_output_is_an_error() -> None:
     with pytest.raises(ChannelError, match="damaged"):
-        decode(b"\nAFC1 done a1 0 abc= -\n")
+        decode(b"\nAFC1 done a1 0 abcde -\n")
 
 
 def serve(path: Path, script: Callable[[socket.socket], None]) -> None:
@@ -123,6 +123,7 @@ def test_answer_to_an_older_command_is_left(place: Path) -> None:
 
 def test_silence_has_an_end(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "_GRACE_S", 0.1)
+
     def agent(peer: socket.socket) -> None:
         peer.sendall(hello(BOOTS[0]))
         while peer.recv(4096):

@@ -165,13 +165,15 @@ def test_wrong_option_is_told_in_qemus_words(small_guest: Guest) -> None:
         wrong.start()
 
 
-@pytest.mark.parametrize("bus", [Bus.IDE, Bus.AHCI, Bus.SCSI])
-def test_other_buses(bus: Bus, small_guest: Guest, tmp_path: Path) -> None:
-    image = tmp_path / "disk.raw"
-    content = os.urandom(1 << 20)
-    image.write_bytes(content)
+def test_other_buses(small_guest: Guest, tmp_path: Path) -> None:
+    buses = (Bus.IDE, Bus.AHCI, Bus.SCSI)
+    content = {bus: os.urandom(1 << 20) for bus in buses}
+    for bus in buses:
+        (tmp_path / bus.value).write_bytes(content[bus])
+    disks = tuple(Disk(tmp_path / bus.value, bus=bus) for bus in buses)
     kernel = small.kernel_of(small_guest)
-    with Machine(Hardware((Disk(image, bus=bus),), memory_mib=96, kernel=kernel)) as machine:
+    with Machine(Hardware(disks, memory_mib=96, kernel=kernel), name="buses") as machine:
         machine.start()
-        machine.wait_until_succeeds("test -b /dev/sda", timeout_s=60)
-        assert machine.run("cat /dev/sda").stdout == content
+        machine.wait_until_succeeds("test -b /dev/sda -a -b /dev/sdb -a -b /dev/sdc", timeout_s=60)
+        seen = {machine.run(f"cat /dev/{name}").stdout for name in ("sda", "sdb", "sdc")}
+        assert seen == set(content.values())
