@@ -1,39 +1,53 @@
-"""Build images: from a recipe's name to the files that a machine boots.
+"""Build images: from a recipe to the files that a machine boots.
 
-    indices -> packages -> root -> initrd --+
-       (a lock file stands for the first)   +-> slot -> disk
-    overlays, foreign trees, our package ---+
+    indices -> choice -> root -> initrd -+
+       (a lock file stands for it)       +-> slot -+
+    overlays, foreign trees, our package +         +-> disk
+                                            data --+
 
-Each arrow is a stage in the cache, named by the digest of what it is made from: what has not
-changed is not made again.
+Each is a stage in the cache, named by the digest of what it is made from: what has not changed is
+not made again. The disk alone is made where it is asked for, as whoever boots it changes it.
 """
 
+import hashlib
+import json
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from applianceforge.imaging import (
-    indices,
+    choice,
+    data_image,
+    disk,
+    foreign_tree,
+    grub,
+    manifest,
     package_set,
     packages,
     recipe,
-    roottree,
+    sbom,
     slot_image,
     store,
 )
-from applianceforge.imaging.content import entries_below, tree_of
-from applianceforge.imaging.indices import Source
-from applianceforge.imaging.package_set import PackageSet
-from applianceforge.imaging.recipe import ImageRecipe
+from applianceforge.imaging.content import Tree, entries_below, tree_of
+from applianceforge.imaging.disk import DiskPlan
+from applianceforge.imaging.package_set import Choice
+from applianceforge.imaging.recipe import ForeignTree, ImageRecipe
 from applianceforge.imaging.recipe_table import Problem
-from applianceforge.imaging.slot_image import Inputs
 from applianceforge.imaging.stages import Stages
-from applianceforge.model.errors import LockedError
-from applianceforge.system import files
+from applianceforge.model.architecture import Architecture
+from applianceforge.system import files, sparse
 from applianceforge.system.effects import Effects
-from applianceforge.system.progress import NoProgress, ProgressSink
+from applianceforge.system.progress import NoProgress, ProgressSink, StepEnded
 
 RECIPES = Path(__file__).parent.parent.parent / "images"
-_CHOSEN = "packages.json"
+
+# Goes up when the same inputs make another disk than before.
+_SCHEMA = 1
+_PUBLIC = 0o644
+_WITH_SECURITY: frozenset[Architecture] = frozenset()
+WITHOUT_SECURITY = frozenset(Architecture)
 
 
 @dataclass(frozen=True)
@@ -41,14 +55,17 @@ class Options:
     """How to build.
 
     Attributes:
-        security: Take Debian's security updates where the recipe asks for them.
+        without_security: The architectures whose security updates are left out.
         locked: Build exactly what the lock file names.
         refresh: Ask the mirror for newer packages, though the cache has some.
     """
 
-    security: bool = True
+    without_security: frozenset[Architecture] = _WITH_SECURITY
     locked: bool = False
     refresh: bool = False
+
+
+_USUAL = Options()
 
 
 @dataclass(frozen=True)
@@ -56,17 +73,36 @@ class BuiltSlot:
     """A slot's file system, and what it was made from.
 
     Attributes:
-        image: The file system.
+        image: The file system, in the cache: not to be changed.
         recipe: What was built.
         chosen: Its packages.
-        security: Whether security updates were looked at, for it and its foreign trees.
+        inputs: What else it was made from.
         made: The names of the stages that had to be made; nothing if nothing had changed.
     """
 
     image: Path
     recipe: ImageRecipe
-    chosen: PackageSet
-    security: bool
+    chosen: Choice
+    inputs: manifest.Inputs
+    made: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BuiltImage:
+    """An image: a disk, and what goes with it.
+
+    Attributes:
+        raw: The disk; whoever boots it may change it, and the next build then writes it anew.
+        slot: The slot's file system, which an update carries.
+        manifest: What is in it and what it was made from.
+        sbom: The same for those who look for weaknesses, as CycloneDX.
+        made: The names of the stages that had to be made; nothing if nothing had changed.
+    """
+
+    raw: Path
+    slot: Path
+    manifest: Path
+    sbom: Path
     made: tuple[str, ...]
 
 
@@ -79,8 +115,8 @@ def find_recipe(name: str, directory: Path = RECIPES) -> Path:
     file = Path(name) if name.endswith(".toml") else directory / f"{name}.toml"
     if not file.is_file():
         known = sorted(path.stem for path in directory.glob("*.toml"))
-        problem = Problem.unknown(name, "is no recipe", name, known)
-        raise recipe.error_of(str(file.parent), [problem])
+        problem = Problem.unknown(str(file), "is not there", Path(name).stem, known)
+        raise recipe.error_of("recipes", [problem])
     return file
 
 
@@ -97,7 +133,7 @@ def read_recipe(file: Path) -> ImageRecipe:
     ]
     found = recipe.decode(text, file.name, directories)
     if found.name != file.stem:
-        problem = Problem("name", f"is {found.name!r}", f"write {file.stem!r} as its file")
+        problem = Problem("name", f"is {found.name!r}", f"write {file.stem!r}, as the file is")
         raise recipe.error_of(file.name, [problem])
     return found
 
@@ -107,7 +143,7 @@ def build_slot(
     cache: Path,
     effects: Effects,
     progress: ProgressSink | None = None,
-    options: Options = Options(),
+    options: Options = _USUAL,
 ) -> BuiltSlot:
     """Return a slot's file system, with only those stages made that the cache lacks.
 
@@ -125,59 +161,175 @@ def build_slot(
         ProgramMissingError: A program is not installed.
         DiskFullError: No space is left.
     """
-    file = file.resolve()
-    wanted = read_recipe(file)
     stages = Stages(cache.resolve(), effects, progress or NoProgress())
-    chosen = choose(file, wanted, stages, options)
-    before = tree_of(
-        entry for name in wanted.packages.before for entry in entries_below(file.parent / name)
-    )
-    root = packages.install(wanted, chosen, before, stages)
+    return _slot(file.resolve(), stages, options)
+
+
+def _slot(file: Path, stages: Stages, options: Options) -> BuiltSlot:
+    wanted = read_recipe(file)
+    chosen = _choose(file, wanted, stages, options)
+    epoch_s = chosen.image.epoch_s
+    before = _overlay(wanted.packages.before, file.parent)
+    root = packages.install(wanted, chosen.image, before, stages)
     content = slot_image.content_of(wanted, file.parent)
-    initrd = slot_image.make_initrd(wanted, root, content, chosen.epoch_s, stages)
-    trees = tuple((tree, slot_image.foreign_recipe(tree).name) for tree in wanted.trees)
-    slot = slot_image.make_slot(
-        wanted,
-        root,
-        initrd,
-        Inputs(content, trees),
-        chosen.epoch_s,
-        lambda tree: roottree.build(
-            slot_image.foreign_recipe(tree), stages.cache, effects, stages.progress
-        ),
-        stages,
+    initrd = slot_image.make_initrd(wanted, root, content, epoch_s, stages)
+
+    def obtain(tree: ForeignTree) -> Path:
+        return foreign_tree.obtain(tree, chosen.tree(tree.path), stages)
+
+    trees = tuple(
+        (tree, foreign_tree.name_of(tree, chosen.tree(tree.path))) for tree in wanted.trees
     )
-    return BuiltSlot(slot / slot_image.IMAGE, wanted, chosen, chosen.security, tuple(stages.made))
+    inputs = slot_image.Inputs(content, trees)
+    slot = slot_image.make_slot(wanted, root, initrd, inputs, epoch_s, obtain, stages)
+    digests = manifest.Inputs(
+        hashlib.sha256(file.read_bytes()).hexdigest(), content.digest, before.digest
+    )
+    return BuiltSlot(slot / slot_image.IMAGE, wanted, chosen, digests, tuple(stages.made))
 
 
-def choose(file: Path, wanted: ImageRecipe, stages: Stages, options: Options) -> PackageSet:
-    """Return the packages with their versions: by the lock file, by the cache, or by the mirror."""
+def _overlay(names: Iterable[str], beside: Path) -> Tree:
+    return tree_of(entry for name in names for entry in entries_below(beside / name))
+
+
+def _choose(file: Path, wanted: ImageRecipe, stages: Stages, options: Options) -> Choice:
+    asked = choice.wanted_by(wanted, options.without_security)
     if options.locked:
-        return _locked(file, wanted)
-    source = Source(wanted.suite, wanted.architecture, wanted.security and options.security)
-    index = indices.fetch(source, stages.cache, stages.effects, refresh=options.refresh)
-    key = store.key_of((source.name, indices.identity(index), *sorted(wanted.packages.all)))
-    name = f"choice-{wanted.name}-{key}"
-
-    def make(directory: Path) -> None:
-        found = indices.resolve(source, wanted.packages.all, index, stages.effects, file.name)
-        (directory / _CHOSEN).write_text(package_set.encode(found))
-
-    chosen = stages.obtain(name, "choose the packages", make) / _CHOSEN
-    return package_set.decode(chosen.read_text(), str(chosen))
+        return choice.read_lock(file.with_suffix(".lock"), asked)
+    return choice.choose(wanted, asked, stages, refresh=options.refresh)
 
 
-def _locked(file: Path, wanted: ImageRecipe) -> PackageSet:
+def write_lock(
+    file: Path,
+    cache: Path,
+    effects: Effects,
+    progress: ProgressSink | None = None,
+    options: Options = _USUAL,
+) -> Path:
+    """Write the lock file of a recipe: its packages as the mirror has them now.
+
+    Raises:
+        RecipeError: The recipe is wrong, or a package does not exist.
+        ProgramFailedError: An index cannot be fetched, or packages cannot be installed together.
+    """
+    stages = Stages(cache.resolve(), effects, progress or NoProgress())
+    wanted = read_recipe(file)
+    asked = choice.wanted_by(wanted, options.without_security)
+    chosen = choice.choose(wanted, asked, stages, refresh=True)
     lock = file.with_suffix(".lock")
-    again = "write it with `inv image.lock`, or build without --locked"
-    if not lock.is_file():
-        raise LockedError(f"{lock.name} is not there", hint=again)
-    chosen = package_set.decode(lock.read_text(), lock.name)
-    missing = sorted(set(wanted.packages.all) - chosen.names)
-    if missing:
-        raise LockedError(
-            f"{lock.name} lacks what the recipe has: {', '.join(missing)}", hint=again
-        )
-    if (chosen.suite, chosen.architecture) != (wanted.suite, wanted.architecture):
-        raise LockedError(f"{lock.name} is of {chosen.suite} for {chosen.architecture}", hint=again)
-    return chosen
+    files.write_file(lock, package_set.encode_choice(chosen).encode(), effects, mode=_PUBLIC)
+    return lock
+
+
+def build(
+    file: Path,
+    cache: Path,
+    directory: Path,
+    effects: Effects,
+    progress: ProgressSink | None = None,
+    options: Options = _USUAL,
+) -> BuiltImage:
+    """Return an image in a directory; what is there already and has not changed, stays.
+
+    Args:
+        file: The recipe.
+        cache: The store of all stages.
+        directory: Where the image goes: NAME.raw, NAME.slot, NAME.manifest.json, NAME.cdx.json.
+        effects: Told of programs and writes.
+        progress: Told of each stage that is made.
+        options: How to build.
+
+    Raises:
+        ForgeError: As `build_slot` does.
+    """
+    file, directory = file.resolve(), directory.resolve()
+    stages = Stages(cache.resolve(), effects, progress or NoProgress())
+    built = _slot(file, stages, options)
+    wanted = built.recipe
+    disk.require_room(wanted.name, built.image, wanted.slot_bytes)
+    data = data_image.make_data(wanted, file.parent, built.chosen.image.epoch_s, stages)
+    name = f"disk-{wanted.name}-{_disk_key(built, data)}"
+    image = BuiltImage(
+        directory / f"{wanted.name}.raw",
+        directory / f"{wanted.name}.slot",
+        directory / f"{wanted.name}.manifest.json",
+        directory / f"{wanted.name}.cdx.json",
+        (),
+    )
+    stamp = directory / f".{wanted.name}.built"
+    whole = (image.raw, image.slot, image.manifest, image.sbom)
+    if not _is_there(stamp, name, whole):
+        began_s = time.monotonic()
+        stages.started(name, "write the disk")
+        store.make_public_directory(directory, effects)
+        stamp.unlink(missing_ok=True)
+        _write(built, data, image, effects)
+        content = json.dumps({"disk": name, "files": _marks(whole)}).encode()
+        files.write_file(stamp, content, effects, mode=_PUBLIC)
+        used = files.used_bytes(image.raw)
+        stages.progress.emit(StepEnded(name, time.monotonic() - began_s, used, 0, str(image.raw)))
+    return BuiltImage(*whole, tuple(stages.made))
+
+
+def _disk_key(built: BuiltSlot, data: Path) -> str:
+    parts = (
+        str(_SCHEMA),
+        built.image.parent.name,
+        data.name,
+        built.inputs.recipe,
+        grub.configuration(disk.signature_of(built.recipe.name)),
+        package_set.encode_choice(built.chosen),
+    )
+    return store.key_of(parts)
+
+
+def _marks(whole: Iterable[Path]) -> dict[str, list[int]]:
+    found = {}
+    for path in whole:
+        status = path.stat()
+        found[path.name] = [status.st_size, status.st_mtime_ns, status.st_ino]
+    return found
+
+
+def _is_there(stamp: Path, name: str, whole: tuple[Path, ...]) -> bool:
+    """Return whether all files are those of the stamp, unchanged since it was written."""
+    try:
+        found = json.loads(stamp.read_text())
+        return bool(found == {"disk": name, "files": _marks(whole)})
+    except (OSError, ValueError):
+        return False
+
+
+def _write(built: BuiltSlot, data: Path, image: BuiltImage, effects: Effects) -> None:
+    wanted, epoch_s = built.recipe, built.chosen.image.epoch_s
+    signature = disk.signature_of(wanted.name)
+    core = grub.core_image(effects)
+    disk.write(
+        DiskPlan(
+            wanted.name,
+            signature,
+            grub.install(core),
+            grub.boot_files(signature, core),
+            built.image,
+            wanted.slot_bytes,
+            data / data_image.IMAGE,
+            epoch_s,
+        ),
+        image.raw,
+        effects,
+    )
+    staging = image.slot.with_name(f".{image.slot.name}.new")
+    sparse.create(staging, built.image.stat().st_size, effects, mode=_PUBLIC)
+    sparse.copy_into(built.image, staging, 0, effects)
+    files.rename(staging, image.slot, effects)
+    of_slot, of_raw = _file(image.slot), _file(image.raw)
+    listed = manifest.encode(wanted, built.chosen, built.inputs, signature, (of_raw, of_slot))
+    files.write_file(image.manifest, listed.encode(), effects, mode=_PUBLIC)
+    bill = sbom.encode(wanted, built.chosen, of_slot.sha256)
+    files.write_file(image.sbom, bill.encode(), effects, mode=_PUBLIC)
+
+
+def _file(path: Path) -> manifest.File:
+    with open(path, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return manifest.File(path.name, digest, path.stat().st_size)

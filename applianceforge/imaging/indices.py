@@ -129,9 +129,16 @@ def _apt(directory: Path, source: Source, *words: str) -> Command:
 
 
 def resolve(
-    source: Source, wanted: Iterable[str], index: Path, effects: Effects, file: str
+    source: Source,
+    wanted: Iterable[str],
+    index: Path,
+    effects: Effects,
+    file: str,
+    key: str,
+    *,
+    essential: bool,
 ) -> PackageSet:
-    """Choose the packages: what is wanted and essential, and what they depend on.
+    """Choose the packages: what is wanted, and what that depends on.
 
     Args:
         source: Whose packages.
@@ -139,21 +146,23 @@ def resolve(
         index: What `fetch` returned.
         effects: Told of programs.
         file: The recipe's name, for messages.
+        key: The recipe's key that names them, for messages.
+        essential: Take what Debian counts as essential too.
 
     Raises:
         RecipeError: A package does not exist.
         ProgramFailedError: They cannot be installed together.
     """
-    names = tuple(wanted)
-    command = _apt(index, source, _APT_GET, "install", "--simulate", "?essential", *names)
+    names = (*(("?essential",) if essential else ()), *wanted)
+    command = _apt(index, source, _APT_GET, "install", "--simulate", *names)
     try:
         said = programs.run(command, effects).stdout.decode()
     except ProgramFailedError as error:
         missing = [m[1] or m[2] for line in error.evidence if (m := _NOT_THERE.match(line))]
         if missing:
-            raise _no_such(source, missing, index, effects, file) from error
+            raise _no_such(source, missing, index, effects, file, key) from error
         raise ProgramFailedError(
-            f"{file}: the packages in packages.include cannot be installed together",
+            f"{file}: the packages in {key} cannot be installed together",
             hint="leave out one of those that apt names",
             evidence=error.evidence,
         ) from error
@@ -168,7 +177,7 @@ def resolve(
 
 
 def _no_such(
-    source: Source, missing: list[str], index: Path, effects: Effects, file: str
+    source: Source, missing: list[str], index: Path, effects: Effects, file: str, key: str
 ) -> ForgeError:
     said = programs.run(_apt(index, source, _APT_CACHE, "pkgnames"), effects).stdout.decode()
     known = said.split()
@@ -176,9 +185,7 @@ def _no_such(
     return error_of(
         file,
         [
-            Problem.unknown(
-                "packages.include", f"has {name}, which is no package of {suite}", name, known
-            )
+            Problem.unknown(key, f"has {name}, which is no package of {suite}", name, known)
             for name in missing
         ],
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from applianceforge.imaging import filesystem, normalise, plan
 from applianceforge.imaging.chroot import Chroot
-from applianceforge.imaging.plan import Plan
+from applianceforge.imaging.plan import Plan, Product
 from applianceforge.imaging.recipe import error_of
 from applianceforge.imaging.recipe_table import Problem
 from applianceforge.model.errors import ForgeError, ProgramFailedError
@@ -21,7 +21,6 @@ from applianceforge.system.programs import Command
 
 _TAR = "/usr/bin/tar"
 _UMASK = 0o022
-KEPT_INITRD = "initrd.img"
 
 
 def main(arguments: list[str]) -> int:
@@ -44,6 +43,12 @@ def carry_out(todo: Plan, effects: Effects) -> None:
     """
     root = todo.work / "root"
     root.mkdir()
+    if todo.product is Product.DATA:
+        for tar in todo.tars:
+            _unpack(tar, root, effects)
+        _set_modes(root, todo)
+        _make_file_system(filesystem.Kind.DATA, root, todo, effects)
+        return
     _unpack(todo.tars[0], root, effects)
     there = {glob for glob in todo.remove if normalise.matches(root, glob)}
     normalise.forget_machine(root)
@@ -51,9 +56,9 @@ def carry_out(todo: Plan, effects: Effects) -> None:
         _unpack(tar, root, effects)
     version = _kernel(root, todo.recipe)
     with Chroot(root, todo.epoch_s, effects) as chroot:
-        if todo.image is None:
-            _make_initrd(chroot, version)
-            (root / layout.INITRD).rename(todo.work / KEPT_INITRD)
+        if todo.product is Product.INITRD:
+            chroot.run("/usr/sbin/mkinitramfs", "-o", f"/{layout.INITRD}", version)
+            (root / layout.INITRD).rename(todo.target)
             return
         _start_units(chroot, todo)
         _compile(chroot, todo.compile)
@@ -64,15 +69,12 @@ def carry_out(todo: Plan, effects: Effects) -> None:
     _place_kernel(root, version, todo.initrd)
     _refuse_specials(root, todo.recipe)
     normalise.clamp_times(root, todo.epoch_s)
+    _make_file_system(filesystem.Kind.SLOT, root, todo, effects)
+
+
+def _make_file_system(kind: filesystem.Kind, root: Path, todo: Plan, effects: Effects) -> None:
     filesystem.make(
-        filesystem.Kind.SLOT,
-        root,
-        todo.image,
-        None,
-        todo.uuid,
-        todo.label,
-        todo.epoch_s,
-        effects,
+        kind, root, todo.target, todo.size_bytes, todo.uuid, todo.label, todo.epoch_s, effects
     )
 
 
@@ -94,10 +96,6 @@ def _kernel(root: Path, recipe: str) -> str:
         remedy = "name one package of one kernel, such as linux-image-amd64"
         raise error_of(recipe, [Problem("packages.kernel", what, remedy)])
     return found[0]
-
-
-def _make_initrd(chroot: Chroot, version: str) -> None:
-    chroot.run("/usr/sbin/mkinitramfs", "-o", f"/{layout.INITRD}", version)
 
 
 def _place_kernel(root: Path, version: str, initrd: Path | None) -> None:
@@ -173,7 +171,8 @@ def _remove(root: Path, todo: Plan, there: set[str]) -> None:
     problems = [
         Problem("remove", f"has {glob}, which matches nothing", "leave it out")
         for glob in normalise.remove(root, todo.remove)
-        if glob not in there
+        # A name is a promise; a pattern takes what it finds.
+        if glob not in there and not set(glob) & set("*?[")
     ]
     if problems:
         raise error_of(todo.recipe, problems)

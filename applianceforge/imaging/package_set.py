@@ -1,17 +1,20 @@
 """The packages of an image with their versions and digests, and the lock file that keeps them.
 
-One JSON document; the packages are sorted by name, one a line, so that two of them are compared
-with any tool. The same document is the result of a resolution and the content of images/NAME.lock.
+One JSON document: first the image's own packages, then those of each foreign tree by its path.
+They are sorted by name, one a line, so that two documents are compared with any tool. The same
+document is the result of a resolution and the content of images/NAME.lock.
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import LockedError
 
 SCHEMA = 1
-_DIGEST_DIGITS = 64
+_DIGEST = r"[0-9a-f]{64}"
 
 
 @dataclass(frozen=True, order=True)
@@ -54,20 +57,42 @@ class PackageSet:
         return frozenset(package.name for package in self.packages)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What an image consists of.
+
+    Attributes:
+        image: Its own packages.
+        trees: The packages of its foreign trees, by their paths in the image.
+    """
+
+    image: PackageSet
+    trees: tuple[tuple[str, PackageSet], ...] = ()
+
+    def tree(self, path: str) -> PackageSet:
+        """Return the packages of the foreign tree at a path."""
+        return dict(self.trees)[path]
+
+
 def encode(chosen: PackageSet) -> str:
-    """Return the document."""
+    """Return a set as JSON."""
     head = {
-        "schema": SCHEMA,
         "suite": chosen.suite,
         "architecture": chosen.architecture.value,
         "security": chosen.security,
         "epoch_s": chosen.epoch_s,
     }
     lines = ",\n".join(f"    {json.dumps(asdict(one))}" for one in sorted(chosen.packages))
-    return json.dumps(head, indent=2)[:-2] + f',\n  "packages": [\n{lines}\n  ]\n}}\n'
+    return json.dumps(head, indent=2)[:-2] + f',\n  "packages": [\n{lines}\n  ]\n}}'
 
 
-def decode(text: str, file: str) -> PackageSet:
+def encode_choice(choice: Choice) -> str:
+    """Return the document."""
+    trees = ",\n".join(f"{json.dumps(path)}: {encode(one)}" for path, one in choice.trees)
+    return f'{{"schema": {SCHEMA},\n"image": {encode(choice.image)},\n"trees": {{{trees}}}\n}}\n'
+
+
+def decode_choice(text: str, file: str) -> Choice:
     """Decode the document.
 
     Args:
@@ -82,24 +107,29 @@ def decode(text: str, file: str) -> PackageSet:
         content = json.loads(text)
         if content["schema"] != SCHEMA:
             raise LockedError(f"{file} has schema {content['schema']!r}, not {SCHEMA}", hint=again)
-        packages = tuple(
-            Package(
-                str(one["name"]),
-                str(one["version"]),
-                str(one["architecture"]),
-                str(one["sha256"]),
-                int(one["size_bytes"]),
-            )
-            for one in content["packages"]
-        )
-        if any(len(one.sha256) != _DIGEST_DIGITS for one in packages) or not packages:
-            raise ValueError("a digest")
-        return PackageSet(
-            str(content["suite"]),
-            Architecture(content["architecture"]),
-            bool(content["security"]),
-            int(content["epoch_s"]),
-            tuple(sorted(packages)),
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        trees = tuple((path, _set(one)) for path, one in sorted(content["trees"].items()))
+        return Choice(_set(content["image"]), trees)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LockedError(f"{file} is no lock file of an image", hint=again) from error
+
+
+def _set(content: Any) -> PackageSet:
+    packages = tuple(
+        Package(
+            str(one["name"]),
+            str(one["version"]),
+            str(one["architecture"]),
+            str(one["sha256"]),
+            int(one["size_bytes"]),
+        )
+        for one in content["packages"]
+    )
+    if any(not re.fullmatch(_DIGEST, one.sha256) for one in packages) or not packages:
+        raise ValueError("a digest")
+    return PackageSet(
+        str(content["suite"]),
+        Architecture(content["architecture"]),
+        bool(content["security"]),
+        int(content["epoch_s"]),
+        tuple(sorted(packages)),
+    )

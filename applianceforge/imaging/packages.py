@@ -12,14 +12,12 @@ import time
 from email.utils import formatdate
 from pathlib import Path
 
-from applianceforge.imaging import indices, namespace, package_set, store
+from applianceforge.imaging import namespace, package_set, pool, store
 from applianceforge.imaging.content import Tree, write_tar
-from applianceforge.imaging.indices import Source
-from applianceforge.imaging.package_set import Package, PackageSet
+from applianceforge.imaging.package_set import PackageSet
 from applianceforge.imaging.recipe import ImageRecipe, User
 from applianceforge.imaging.stages import Stages
 from applianceforge.model.errors import (
-    LockedError,
     ProgramFailedError,
     ProgramMissingError,
 )
@@ -71,9 +69,9 @@ def install(
                 "mmdebstrap is not installed", hint="install it: apt-get install mmdebstrap"
             )
         namespace.check()
-        pool = obtain_files(chosen, stages.cache, stages.effects)
+        files_at = pool.obtain(chosen, stages.cache, stages.effects)
         work = directory / "work"
-        _repository(chosen, pool, work / "repository", stages.effects)
+        _repository(chosen, files_at, work / "repository", stages.effects)
         users = _write_users(recipe.users, work)
         write_tar(before, work / "before.tar", chosen.epoch_s)
         command = _command(recipe, chosen, directory, users)
@@ -85,49 +83,14 @@ def install(
     return stages.obtain(name, f"install {len(chosen.packages)} packages", make)
 
 
-def obtain_files(chosen: PackageSet, cache: Path, effects: Effects) -> Path:
-    """Return the directory that holds the packages' files, each with the digest it must have.
-
-    Raises:
-        LockedError: The mirror no longer has one of them.
-    """
-    pool = cache / "packages"
-    store.make_public_directory(pool, effects)
-    missing = [one for one in chosen.packages if not _is_whole(pool / one.file, one)]
-    if not missing:
-        return pool
-    for one in missing:
-        (pool / one.file).unlink(missing_ok=True)
-    source = Source(chosen.suite, chosen.architecture, chosen.security)
-    index = indices.fetch(source, cache, effects)
-    indices.download(source, missing, index, pool, effects)
-    for one in missing:
-        if not _is_whole(pool / one.file, one):
-            raise LockedError(
-                f"the mirror's {one.file} is not the one that was chosen",
-                hint="write the lock file anew with `inv image.lock`, or build without --locked",
-            )
-    return pool
-
-
-def _is_whole(path: Path, package: Package) -> bool:
-    return path.is_file() and path.stat().st_size == package.size_bytes
-
-
-def _repository(chosen: PackageSet, pool: Path, directory: Path, effects: Effects) -> None:
+def _repository(chosen: PackageSet, files_at: Path, directory: Path, effects: Effects) -> None:
     """Make a repository of exactly these packages, each held against its digest."""
     directory.mkdir(parents=True)
     records = []
     for one in chosen.packages:
-        path = pool / one.file
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != one.sha256:
-            path.unlink()
-            raise ProgramFailedError(
-                f"{path} was damaged, and is removed", hint="build again: it is fetched anew"
-            )
+        path = pool.checked(files_at, one)
         name = f"{one.sha256}.deb"
-        _link(path, directory / name)
+        pool.place(path, directory / name)
         said = programs.run(Command((_DPKG_DEB, "--field", str(path))), effects).stdout.decode()
         records.append(
             f"{said.rstrip()}\nFilename: ./{name}\nSize: {one.size_bytes}\nSHA256: {one.sha256}\n"
@@ -139,13 +102,6 @@ def _repository(chosen: PackageSet, pool: Path, directory: Path, effects: Effect
         f"Suite: {chosen.suite}\nCodename: {chosen.suite}\nDate: {formatdate(chosen.epoch_s)}\n"
         f"SHA256:\n {hashlib.sha256(listed).hexdigest()} {len(listed)} Packages\n"
     )
-
-
-def _link(path: Path, target: Path) -> None:
-    try:
-        os.link(path, target)
-    except OSError:
-        shutil.copyfile(path, target)
 
 
 def _write_users(users: tuple[User, ...], work: Path) -> Path:

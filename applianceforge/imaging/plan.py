@@ -6,9 +6,18 @@ process can enter it. This is its one argument, as JSON.
 
 import json
 from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+
+
+class Product(Enum):
+    """What is made of a tree."""
+
+    INITRD = "initrd"
+    SLOT = "slot"
+    DATA = "data"
 
 
 @dataclass(frozen=True)
@@ -22,16 +31,17 @@ class Owned:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do, from two tars to a file system or an initial RAM disk.
+    """What to do, from tars to a file system or an initial RAM disk.
 
     Attributes:
+        product: What is made.
         work: An empty directory of ours.
         tars: Unpacked in this order.
-        initrd: Copied to boot/initrd.img; without it, one is made there.
-        image: The file system that is made; without it, the initial RAM disk is kept in `work`.
+        target: The file that is made.
+        initrd: The initial RAM disk of a slot.
         uuid: Of the file system.
         label: Of the file system.
-        most_bytes: The size of the partition that it goes to.
+        size_bytes: Of the file system; None is as small as may be.
         epoch_s: The latest date of a file.
         enable: Units.
         mask: Units.
@@ -42,37 +52,39 @@ class Plan:
         recipe: The recipe's name, for messages.
     """
 
+    product: Product
     work: Path
     tars: tuple[Path, ...]
-    initrd: Path | None
-    image: Path | None
+    target: Path
     uuid: UUID
     label: str
-    most_bytes: int
     epoch_s: int
-    enable: tuple[str, ...]
-    mask: tuple[str, ...]
-    default_target: str
-    modes: tuple[Owned, ...]
-    remove: tuple[str, ...]
-    compile: tuple[str, ...]
     recipe: str
+    initrd: Path | None = None
+    size_bytes: int | None = None
+    enable: tuple[str, ...] = ()
+    mask: tuple[str, ...] = ()
+    default_target: str = ""
+    modes: tuple[Owned, ...] = ()
+    remove: tuple[str, ...] = ()
+    compile: tuple[str, ...] = ()
 
 
 def encode(plan: Plan) -> str:
     """Return the document."""
-    return json.dumps(asdict(plan), default=str)
+    return json.dumps(asdict(plan) | {"product": plan.product.value}, default=str)
 
 
 def decode(text: str) -> Plan:
     """Decode the document, which only this version of the package wrote."""
     content: dict[str, Any] = json.loads(text)
-    initrd, image = content.pop("initrd"), content.pop("image")
+    initrd = content.pop("initrd")
     return Plan(
+        product=Product(content.pop("product")),
         work=Path(content.pop("work")),
         tars=tuple(Path(path) for path in content.pop("tars")),
+        target=Path(content.pop("target")),
         initrd=Path(initrd) if initrd else None,
-        image=Path(image) if image else None,
         uuid=UUID(content.pop("uuid")),
         modes=tuple(Owned(**one) for one in content.pop("modes")),
         enable=tuple(content.pop("enable")),

@@ -77,13 +77,25 @@ class User:
 
 @dataclass(frozen=True)
 class ForeignTree:
-    """A tree of another architecture's packages, unpacked into a directory of the image."""
+    """A tree of another architecture's packages, unpacked into a directory of the image.
+
+    Attributes:
+        path: Where it goes.
+        architecture: Of its packages.
+        suite: Debian's name of the release.
+        packages: What is in it; what they depend on comes along.
+        security: Whether Debian's security updates are taken too.
+        locales: Compiled into it.
+        exclude_paths: Globs of what is left out, as they lie in the tree.
+    """
 
     path: str
     architecture: Architecture
     suite: str
     packages: tuple[str, ...]
+    security: bool = True
     locales: tuple[str, ...] = ()
+    exclude_paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -235,7 +247,7 @@ def _recipe(table: Table) -> ImageRecipe:
         overlays=table.texts("overlays", _DIRECTORY, "directories beside the recipe"),
         modes=tuple(_mode(one) for one in table.tables("modes")),
         users=tuple(_user(one) for one in table.tables("users")),
-        trees=tuple(_tree(one, suite) for one in table.tables("trees")),
+        trees=tuple(_tree(one, suite, security) for one in table.tables("trees")),
         slot_bytes=slot_bytes,
         data_bytes=data_bytes,
         data_overlay=data_overlay,
@@ -271,14 +283,16 @@ def _user(table: Table) -> User:
         )
 
 
-def _tree(table: Table, suite: str) -> ForeignTree:
+def _tree(table: Table, suite: str, security: bool) -> ForeignTree:
     with table:
         return ForeignTree(
             table.text("path", _ABSOLUTE, "an absolute path"),
             table.architecture("architecture"),
             table.text("suite", _SUITE, "a Debian release such as bookworm", suite),
             table.texts("packages", _PACKAGE, "names of packages", required=True),
+            table.flag("security", security),
             table.texts("locales", r"[a-z]{2,3}_[A-Z]{2}\.[A-Za-z0-9-]+", "such as de_DE.UTF-8"),
+            table.texts("exclude_paths", _GLOB, "absolute paths, with * where needed"),
         )
 
 

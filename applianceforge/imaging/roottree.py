@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from applianceforge.imaging import store
+from applianceforge.imaging import locales, store
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import (
     DiskFullError,
@@ -172,7 +172,7 @@ def build(
         sink.emit(StepStarted(recipe.name, f"build the tree {recipe.title}", 1, 1, 0))
         _extract(recipe, directory, effects, sink)
         for locale in recipe.locales:
-            _compile_locale(locale, directory, effects)
+            locales.compile_into(locale, directory, effects)
         used = files.used_bytes(directory)
         sink.emit(StepEnded(recipe.name, time.monotonic() - began_s, used, 0, str(directory)))
 
@@ -265,27 +265,3 @@ def explain(recipe: Recipe, directory: Path, status: int, lines: list[str]) -> F
             evidence=evidence,
         )
     return programs.failure(Command(("mmdebstrap",)), status, "\n".join(lines).encode())
-
-
-def _compile_locale(locale: str, root: Path, effects: Effects) -> None:
-    """Compile one locale, such as "de_DE.UTF-8", from the tree's own sources into the tree.
-
-    The host's localedef will do: a compiled locale depends on the byte order alone.
-    """
-    language, _, charset = locale.partition(".")
-    name = f"{language}.{charset.lower().replace('-', '')}"
-    directory = root / "usr/lib/locale"
-    command = Command(
-        (
-            "/usr/bin/localedef",
-            "--no-archive",
-            f"--inputfile={language}",
-            f"--charmap={charset}",
-            f"./{name}",
-        ),
-        environment=(("I18NPATH", str(root / "usr/share/i18n")),),
-        directory=directory,
-    )
-    programs.run(command, effects, timeout_s=120)
-    for path in (directory / name, *(directory / name).rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)

@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import UUID, uuid5
 
 from applianceforge.formats import envblock
-from applianceforge.imaging import inside, namespace, plan, roottree, store
+from applianceforge.imaging import namespace, plan, store
 from applianceforge.imaging.content import (
     Entry,
     Tree,
@@ -23,7 +23,7 @@ from applianceforge.imaging.content import (
     write_tar,
 )
 from applianceforge.imaging.packages import ROOT
-from applianceforge.imaging.plan import Owned, Plan
+from applianceforge.imaging.plan import Owned, Plan, Product
 from applianceforge.imaging.recipe import ForeignTree, ImageRecipe, error_of
 from applianceforge.imaging.recipe_table import Problem
 from applianceforge.imaging.stages import Stages
@@ -36,6 +36,7 @@ from applianceforge.system.programs import Command
 # Goes up when the same inputs make another slot than before.
 _SCHEMA = 1
 IMAGE = "slot.img"
+INITRD = "initrd.img"
 _PACKAGE = Path(__file__).parent.parent
 _MODULES = "/usr/lib/python3/dist-packages/applianceforge"
 _COMMAND = b"""#!/usr/bin/python3 -I
@@ -61,7 +62,9 @@ _OF_THE_INITRD = (
     "etc/default/",
 )
 _FILE_SYSTEMS = UUID("6f4b6f2c-7c0e-5d5e-9a0c-2f6d1e4a8b37")
+_LONGEST_LABEL = 16
 _MIB = 1 << 20
+BELOW_DATA = f"{layout.DATA_MOUNT_POINT}/"
 
 
 @dataclass(frozen=True)
@@ -136,10 +139,17 @@ def make_initrd(
     name = f"initrd-{recipe.name}-{store.key_of((str(_SCHEMA), root.name, part.digest))}"
 
     def make(directory: Path) -> None:
-        todo = _plan(recipe, directory, root, epoch_s, name)
-        _carry_out(todo, part, (), directory, stages)
-        (todo.work / inside.KEPT_INITRD).rename(directory / inside.KEPT_INITRD)
-        namespace.remove_tree(todo.work, stages.effects)
+        todo = Plan(
+            Product.INITRD,
+            directory / "work",
+            (root / ROOT,),
+            directory / INITRD,
+            uuid5(_FILE_SYSTEMS, name),
+            "",
+            epoch_s,
+            f"{recipe.name}.toml",
+        )
+        carry_out(todo, part, (), stages)
 
     return stages.obtain(name, "make the initial RAM disk", make)
 
@@ -180,14 +190,29 @@ def make_slot(
     name = f"slot-{recipe.name}-{store.key_of(parts)}"
 
     def make(directory: Path) -> None:
-        todo = replace(
-            _plan(recipe, directory, root, epoch_s, name),
-            initrd=initrd / inside.KEPT_INITRD,
-            image=directory / IMAGE,
+        todo = Plan(
+            Product.SLOT,
+            directory / "work",
+            (root / ROOT,),
+            directory / IMAGE,
+            uuid5(_FILE_SYSTEMS, name),
+            recipe.name[:_LONGEST_LABEL],
+            epoch_s,
+            f"{recipe.name}.toml",
+            initrd=initrd / INITRD,
+            enable=recipe.units.enable,
+            mask=recipe.units.mask,
+            default_target=recipe.units.default_target,
+            modes=tuple(
+                Owned(one.path, one.mode, one.owner)
+                for one in recipe.modes
+                if not one.path.startswith(BELOW_DATA)
+            ),
+            remove=recipe.remove,
+            compile=(_MODULES,),
         )
         trees = tuple((tree.path, obtain_tree(tree)) for tree, _ in inputs.trees)
-        _carry_out(todo, inputs.content, trees, directory, stages)
-        namespace.remove_tree(todo.work, stages.effects)
+        carry_out(todo, inputs.content, trees, stages)
 
     made = stages.obtain(name, "make the slot's file system", make)
     size_bytes = (made / IMAGE).stat().st_size
@@ -198,57 +223,36 @@ def make_slot(
     return made
 
 
-def _plan(recipe: ImageRecipe, directory: Path, root: Path, epoch_s: int, name: str) -> Plan:
-    below_data = f"{layout.DATA_MOUNT_POINT}/"
-    return Plan(
-        work=directory / "work",
-        tars=(root / ROOT, directory / "content.tar"),
-        initrd=None,
-        image=None,
-        uuid=uuid5(_FILE_SYSTEMS, name),
-        label=recipe.name[:16],
-        most_bytes=recipe.slot_bytes,
-        epoch_s=epoch_s,
-        enable=recipe.units.enable,
-        mask=recipe.units.mask,
-        default_target=recipe.units.default_target,
-        modes=tuple(
-            Owned(one.path, one.mode, one.owner)
-            for one in recipe.modes
-            if not one.path.startswith(below_data)
-        ),
-        remove=recipe.remove,
-        compile=(_MODULES,),
-        recipe=f"{recipe.name}.toml",
-    )
-
-
-def _carry_out(
-    todo: Plan,
-    content: Tree,
-    trees: tuple[tuple[str, Path], ...],
-    directory: Path,
-    stages: Stages,
+def carry_out(
+    todo: Plan, content: Tree, trees: tuple[tuple[str, Path], ...], stages: Stages
 ) -> None:
-    """Run the plan in the namespace, and raise its error as if it had been ours."""
+    """Run a plan in the namespace, and raise its error as if it had been ours.
+
+    Args:
+        todo: What to do; its `work` is made and removed.
+        content: Unpacked after the plan's own tars.
+        trees: Unpacked after that: where they go, and where they are.
+        stages: Of this build.
+    """
     namespace.check()
+    directory = todo.work.parent
     todo.work.mkdir()
-    write_tar(content, directory / "content.tar", todo.epoch_s)
-    tars = list(todo.tars)
+    packed = [directory / "content.tar"]
+    write_tar(content, packed[0], todo.epoch_s)
     for number, (place, tree) in enumerate(trees):
-        tar = directory / f"tree{number}.tar"
-        write_tar(tree_of(entries_below(tree, place.lstrip("/"))), tar, todo.epoch_s)
-        tars.append(tar)
+        packed.append(directory / f"tree{number}.tar")
+        write_tar(tree_of(entries_below(tree, place.lstrip("/"))), packed[-1], todo.epoch_s)
     document, said = directory / "plan.json", directory / "said.json"
-    document.write_text(plan.encode(replace(todo, tars=tuple(tars))))
+    document.write_text(plan.encode(replace(todo, tars=(*todo.tars, *packed))))
     words = (sys.executable, "-P", "-m", "applianceforge.imaging.inside", str(document))
     command = Command(words, (("PYTHONPATH", str(_PACKAGE.parent)),), name="the work on the tree")
     try:
         programs.run(namespace.enclosed(command), stages.effects, output=said)
     except ProgramFailedError as error:
         raise _error_in(said) or error from error
-    for path in (*tars[1:], document, said):
+    for path in (*packed, document, said):
         path.unlink()
+    namespace.remove_tree(todo.work, stages.effects)
 
 
 def _error_in(said: Path) -> ForgeError | None:
@@ -260,8 +264,3 @@ def _error_in(said: Path) -> ForgeError | None:
     if not (isinstance(kind, type) and issubclass(kind, ForgeError)):
         return None
     return kind(content["message"], hint=content["hint"], evidence=tuple(content["evidence"]))
-
-
-def foreign_recipe(tree: ForeignTree) -> roottree.Recipe:
-    """Return the recipe of a foreign tree."""
-    return roottree.Recipe(tree.suite, tree.architecture, tree.packages, locales=tree.locales)

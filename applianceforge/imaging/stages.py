@@ -10,6 +10,9 @@ from applianceforge.system import files
 from applianceforge.system.effects import Effects
 from applianceforge.system.progress import ProgressSink, StepEnded, StepStarted
 
+# In the order in which they are made, by the first word of their names.
+_ORDER = ("choice", "root", "initrd", "foreign", "slot", "data", "disk")
+
 
 @dataclass
 class Stages:
@@ -32,10 +35,15 @@ class Stages:
 
         def making(directory: Path) -> None:
             began_s = time.monotonic()
-            self.made.append(name)
-            self.progress.emit(StepStarted(name, title, len(self.made), 0, 0))
+            self.started(name, title)
             make(directory)
             used = files.used_bytes(directory)
             self.progress.emit(StepEnded(name, time.monotonic() - began_s, used, 0, name))
 
         return store.obtain(self.cache, name, making, self.effects, remove=namespace.remove_tree)
+
+    def started(self, name: str, title: str) -> None:
+        """Tell of a stage that is being made."""
+        self.made.append(name)
+        number = _ORDER.index(name.partition("-")[0]) + 1
+        self.progress.emit(StepStarted(name, title, number, len(_ORDER), 0))

@@ -58,7 +58,7 @@ def obtain(
     if entry.is_dir():
         return entry
     make_public_directory(store, effects)
-    with _alone(store / f".{name}.lock"):
+    with alone(store / f".{name}.lock"):
         if not entry.is_dir():
             staging = store / f".{name}.new"
             remove(staging, effects)
@@ -79,7 +79,7 @@ def make_public_directory(path: Path, effects: Effects) -> None:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path) -> Iterator[None]:
     """Hold a lock that the kernel takes back when its owner dies; wait for it as long as needed."""
     with files.named_errors(lock, "lock"):
         handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
