@@ -14,7 +14,7 @@ Source: e2fsprogs 1.47.0, misc/create_inode.c, misc/mke2fs.c; grub-core/fs/ext2.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from uuid import UUID, uuid5
@@ -39,7 +39,11 @@ _INODE_BYTES = 256
 _PUBLIC = 0o644
 # In a user namespace, we are nobody to the files of the user who started it.
 _OPEN_TO_NAMESPACE = 0o666
-_TOO_FULL = ("Could not allocate block", "Could not allocate inode")
+_TOO_FULL = (
+    "Could not allocate block",
+    "Could not allocate inode",
+    "journal size too big",
+)
 _LATEST_S = 2**31 - 1
 _MOST_LABEL_BYTES = 16
 _FIRST_SPARE = 0.005
@@ -85,9 +89,13 @@ class Kind(Enum):
         return _SHAPES[self].block_bytes
 
 
+# The smallest that there is, for a file system that is never written or is small.
+_SMALL_JOURNAL_BYTES = 4 << 20
+_SMALL_BYTES = 128 << 20
+
 _SHAPES = {
     Kind.BOOT: _Shape(_BASE, 1024, bytes_per_inode=65536),
-    Kind.SLOT: _Shape(_EXT4, 4096, journal_bytes=4 << 20),
+    Kind.SLOT: _Shape(_EXT4, 4096, journal_bytes=_SMALL_JOURNAL_BYTES),
     Kind.DATA: _Shape(
         (*_EXT4, "resize_inode"), 4096, journal_bytes=16 << 20, reserved_percent=1, grows=True
     ),
@@ -150,6 +158,8 @@ def make(
         ProgramFailedError: One of them failed.
     """
     shape = _SHAPES[kind]
+    if size_bytes is not None and shape.journal_bytes and size_bytes < _SMALL_BYTES:
+        shape = replace(shape, journal_bytes=_SMALL_JOURNAL_BYTES)
     _require(shape, size_bytes, label, epoch_s)
     image = image.absolute()
     source = None if source is None else source.absolute()
