@@ -11,7 +11,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from applianceforge.imaging import zipapp
+from applianceforge.imaging import build, zipapp
+from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import ForgeError, exit_status_of
 from applianceforge.system.effects import Effects
 from applianceforge.system.files import make_directory
@@ -205,6 +206,58 @@ def check_zipapp(_context: Context, output: str = "dist/applianceforge-check.pyz
     print(f"{target}: {size_bytes:,} bytes")
 
 
+def _building(without_security: bool, locked: bool, refresh: bool) -> build.Options:
+    left_out = frozenset(Architecture) if without_security else frozenset()
+    return build.Options(left_out, locked=locked, refresh=refresh)
+
+
+@task(
+    name="build",
+    help={
+        "name": "of the recipe in images/, or the path of one",
+        "directory": "where the image goes",
+        "without-security": "leave Debian's security updates out, where a mirror has none for i386",
+        "locked": "build exactly the packages that the lock file beside the recipe names",
+        "refresh": "ask the mirror for newer packages, though the cache has some",
+    },
+)
+def image_build(
+    _context: Context,
+    name: str,
+    directory: str = "build/images",
+    without_security: bool = False,
+    locked: bool = False,
+    refresh: bool = False,
+) -> None:
+    """Build an image from its recipe: a disk that boots, the slot for an update, what is in it."""
+    options = _building(without_security, locked, refresh)
+    place = Path(directory).resolve()
+    try:
+        file = build.find_recipe(name)
+        built = build.build(file, cache.directory(), place, Effects(), Lines(), options)
+    except ForgeError as error:
+        raise _exit_of(error) from error
+    for path in (built.raw, built.slot, built.manifest, built.sbom):
+        print(f"{path}: {path.stat().st_size:,} bytes")
+
+
+@task(
+    name="lock",
+    help={
+        "name": "of the recipe in images/, or the path of one",
+        "without-security": "leave Debian's security updates out",
+    },
+)
+def image_lock(_context: Context, name: str, without_security: bool = False) -> None:
+    """Write the lock file of a recipe: each package with version and digest, as of now."""
+    options = _building(without_security, locked=False, refresh=True)
+    try:
+        file = build.find_recipe(name)
+        print(build.write_lock(file, cache.directory(), Effects(), Lines(), options))
+    except ForgeError as error:
+        raise _exit_of(error) from error
+
+
 @task(
     name="migrate",
     help={"size": "of the databases' content", "rrds": "how many RRDs of about 140 KB"},
@@ -223,4 +276,5 @@ test.add_task(test_crash)
 test.add_task(test_fuzz)
 test.add_task(test_processors)
 bench_tasks = Collection("bench", bench_migrate, bench_check)
-namespace = Collection(demo, fixture, test, bench_tasks, Collection("check", check_zipapp))
+image = Collection("image", image_build, image_lock)
+namespace = Collection(demo, fixture, image, test, bench_tasks, Collection("check", check_zipapp))

@@ -13,6 +13,7 @@ from applianceforge.cli.cluster import cluster
 from applianceforge.cli.ending import guarded
 from applianceforge.cli.migrate import migrate, planned
 from applianceforge.cli.rrd import rrd
+from applianceforge.cli.slot import slot
 from applianceforge.model.version import PROGRAM, VERSION
 
 
@@ -46,6 +47,11 @@ def applianceforge() -> None:
       applianceforge migrate plan -c FILE      what would be done, how much space it takes
       applianceforge migrate run -c FILE       do it; the same command continues after any cut
 
+    \b
+    On an appliance with two slots:
+      applianceforge status                    what runs, and why the last update came back
+      applianceforge slot status               both slots, and which one starts next
+
     Every failure has an exit status of its own and says what to do.
 
     \b
@@ -76,6 +82,7 @@ applianceforge.add_command(cluster)
 applianceforge.add_command(migrate)
 applianceforge.add_command(rrd)
 applianceforge.add_command(settle_command)
+applianceforge.add_command(slot)
 applianceforge.add_command(status_command)
 
 
