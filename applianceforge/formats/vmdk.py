@@ -9,8 +9,9 @@ The file begins with one sector, its numbers little-endian:
 
 flags: 1 = the four bytes at 49h are a line-end test, 10000h = compressed, 20000h = with markers.
 The descriptor is text, filled up with zeros; its lines are `key=value`, `# comment`, and one line
-`RW sectors SPARSE "name"` per extent. CID changes whenever the content is written, as 8 hexadecimal
-digits; parentCID is ffffffff for a disk without a parent.
+`RW sectors SPARSE "name"` per extent. CID changes whenever the content is written, up to 8
+hexadecimal digits (qemu-img writes no zeros before them); parentCID is ffffffff for a disk without
+a parent.
 
 Source: VMware, Virtual Disk Format 5.0, "Hosted Sparse Extent Header", "Stream-Optimized Compressed
 Sparse Extents", "The Descriptor File".
@@ -35,7 +36,7 @@ _DEFLATE = 1
 _STREAM = "streamOptimized"
 # The format names no limit; ours has one, so that no length is believed.
 _MOST_DESCRIPTOR_SECTORS = 128
-_CID = re.compile(rb"^CID=[0-9a-f]{8}$", re.MULTILINE)
+_CID = re.compile(rb"^CID=[0-9a-f]{1,8}$", re.MULTILINE)
 _EXTENT = re.compile(r'^RW (\d+) SPARSE "([^"]*)"$', re.MULTILINE)
 
 
@@ -126,7 +127,7 @@ def decode_descriptor(data: bytes, what: str = "the disk") -> Descriptor:
     ]
     if len(extents) != 1:
         wrong.append(f"it has {len(extents)} extents")
-    if not wrong and not re.fullmatch(r"[0-9a-f]{8}", values["CID"][0]):
+    if not wrong and not re.fullmatch(r"[0-9a-f]{1,8}", values["CID"][0]):
         wrong.append(f"CID is {values['CID'][0]}")
     if not wrong and values["createType"][0] != _STREAM:
         wrong.append(f"createType is {values['createType'][0]}")
@@ -146,13 +147,16 @@ def decode_descriptor(data: bytes, what: str = "the disk") -> Descriptor:
 
 
 def with_content_id(data: bytes, content_id: int) -> bytes:
-    """Return a descriptor with another content ID, of the same length.
+    """Return a descriptor with another content ID in 8 digits, of the same length.
 
     Raises:
-        SlotError: It has none.
+        SlotError: It has none, or no room for longer text.
         ValueError: The content ID is none of 32 bits, or the one that means "no parent".
     """
     if not 0 <= content_id < 0xFFFFFFFF:
         raise ValueError(f"{content_id:X}h is no content ID")
     decode_descriptor(data)
-    return _CID.sub(f"CID={content_id:08x}".encode(), data, count=1)
+    changed = _CID.sub(f"CID={content_id:08x}".encode(), data.rstrip(b"\0"), count=1)
+    if len(changed) > len(data):
+        raise SlotError("the descriptor is full", hint="copy or build the disk again")
+    return changed.ljust(len(data), b"\0")

@@ -112,7 +112,7 @@ def test_mke2fs_alone_would_differ(tmp_path: Path) -> None:
     for name, reverse in (("a", False), ("b", True)):
         tree = fill(tmp_path / name, reverse=reverse, later_s=1000 * reverse)
         image = tmp_path / f"{name}.img"
-        options = ["-q", "-U", str(ID), "-E", f"hash_seed={ID}", "-d", tree, image, "8M"]
+        options = ["-q", "-U", str(ID), "-E", f"hash_seed={ID}", "-d", str(tree), str(image), "8M"]
         subprocess.run(
             ["/usr/sbin/mke2fs", *options],
             check=True,
