@@ -252,14 +252,23 @@ def nodes(disk: Disk, number: int, files: Files) -> list[dict[str, Any]]:
         found.append({"driver": "raw", "file": f"faulty{number}"})
     if disk.record:
         found[-1]["node-name"] = f"recorded{number}"
-        log = {"driver": "file", "filename": str(files.write_log(number)), "cache": quick}
-        found.append({"driver": "file", "node-name": f"log{number}", **log})
+        log = files.write_log(number)
+        found.append(
+            {
+                "driver": "file",
+                "node-name": f"log{number}",
+                "filename": str(log),
+                "cache": quick,
+            }
+        )
         found.append(
             {
                 "driver": "blklogwrites",
                 "file": f"recorded{number}",
                 "log": f"log{number}",
                 "log-sector-size": 512,
+                # A machine that is switched on again goes on with its record.
+                "log-append": log.exists() and log.stat().st_size > 0,
             }
         )
     found[-1]["node-name"] = f"disk{number}"

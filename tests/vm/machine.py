@@ -83,6 +83,8 @@ class Machine:
         self._subtests: list[str] = []
         for number, disk in enumerate(hardware.disks):
             overlays.prepare(disk, self.files.overlay(number))
+            if disk.record:
+                self.files.write_log(number).touch()
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,11 @@ from tests.vm.program import find
 
 
 def prepare(disk: Disk, path: Path) -> None:
-    """Make the overlay of a disk at `path`; none for a disk of the machine's own."""
+    """Make the overlay of a disk at `path`; none for a disk of the machine's own.
+
+    Raises:
+        ValueError: The disk would be smaller than its image.
+    """
     if disk.own:
         return
     words = ["create", "-q", "-f", "qcow2", "-F", disk.format, "-b", str(disk.image.resolve())]
