@@ -54,9 +54,9 @@ def box(place: Path, old: LegacyAppliance, native_tree: ProgramTree) -> Applianc
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> Appliance:
+def bare(place: Path) -> Appliance:
     """A box whose migration fails before it begins: its data is no cluster."""
-    return without_programs(appliance(tmp_path))
+    return without_programs(appliance(place))
 
 
 def without_programs(box: Appliance) -> Appliance:
@@ -199,12 +199,12 @@ def test_a_second_crash_is_the_last(bare: Appliance) -> None:
     check_back(bare, bare.migration().carry_out(), "fault")
 
 
-def test_every_cut_on_the_way_back_ends_there(tmp_path: Path) -> None:
+def test_every_cut_on_the_way_back_ends_there(place: Path) -> None:
     effects = Effects()
-    without_programs(appliance(tmp_path / "reference")).migration(effects).carry_out()
+    without_programs(appliance(place / "0")).migration(effects).carry_out()
     assert effects.count >= 6
     for number in range(1, effects.count + 1):
-        box = without_programs(appliance(tmp_path / str(number)))
+        box = without_programs(appliance(place / str(number)))
         cut_at(number, partial(_migrate, box))
         if box.environment.b != NOT_BOOTABLE:
             box.start_anew("b")
@@ -325,7 +325,7 @@ def test_what_was_made_of_data_that_was_used_since_is_made_anew(
         cluster.serving(old.tree, 15, data, Effects()) as server,
         server.session("postgres") as session,
     ):
-        session.execute("CREATE TABLE came_in_since AS SELECT 42 AS answer")
+        session.execute("CREATE TABLE public.came_in_since AS SELECT 42 AS answer")
     box.start_anew("b")
     ending = box.migration().carry_out()
     check_proved(box, ending)
