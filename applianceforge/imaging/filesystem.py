@@ -192,7 +192,7 @@ def make(
                 hint="look for files with large holes, or name the size",
             )
         staging.chmod(_PUBLIC)
-        _mend(staging, epoch_s, environment, effects)
+        _mend(kind, staging, epoch_s, environment, effects)
         check(staging, effects)
         superblock = read_superblock(staging)
         files.sync_file(staging, effects)
@@ -332,7 +332,11 @@ def _inodes(image: Path) -> Iterator[tuple[int, ext.Inode, tuple[str, ...]]]:
 
 
 def _mend(
-    image: Path, epoch_s: int, environment: tuple[tuple[str, str], ...], effects: Effects
+    kind: Kind,
+    image: Path,
+    epoch_s: int,
+    environment: tuple[tuple[str, str], ...],
+    effects: Effects,
 ) -> None:
     """Give every inode the same times and order of attributes, whatever the build machine has."""
     attributes = {
@@ -344,6 +348,8 @@ def _mend(
     try:
         files.make_directory(values, effects)
         _debugfs(image, _attribute_commands(attributes, values), environment, effects, values)
+        owners = _owner_commands(image) if kind is Kind.BOOT else []
+        _debugfs(image, owners, environment, effects, values)
         _debugfs(image, _time_commands(image, epoch_s), environment, effects, values)
     finally:
         files.remove_tree(values, effects)
@@ -355,6 +361,11 @@ def _mend(
             hint="look whether e2fsprogs is of another version than 1.47",
             evidence=(*left[:3], *(f"inode {number}" for number in unsorted[:3])),
         )
+
+
+def _owner_commands(image: Path) -> list[str]:
+    """Return commands that give root all that is there, whoever builds."""
+    return [f"sif <{n}> {field} 0" for n, _, _ in _inodes(image) for field in ("uid", "gid")]
 
 
 def _time_commands(image: Path, epoch_s: int) -> list[str]:

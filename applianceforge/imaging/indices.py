@@ -7,7 +7,7 @@ but for the mirrors and the proxy. apt checks the indices' signature, and by the
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from applianceforge.imaging.package_set import Package, PackageSet
 from applianceforge.imaging.recipe import error_of
 from applianceforge.imaging.recipe_table import Problem
 from applianceforge.model.architecture import Architecture
-from applianceforge.model.errors import ForgeError, ProgramFailedError
+from applianceforge.model.errors import ForgeError, LockedError, ProgramFailedError
 from applianceforge.system import files, programs
 from applianceforge.system.effects import Effects
 from applianceforge.system.programs import Command
@@ -24,10 +24,10 @@ from applianceforge.system.programs import Command
 _APT_GET = "/usr/bin/apt-get"
 _APT_CACHE = "/usr/bin/apt-cache"
 _NOT_THERE = re.compile(r"E: Unable to locate package (\S+)|E: Package '(\S+)' has no installation")
+_GONE = re.compile(r"E: (Version '.*' for '.*' was not found|Unable to locate package)")
 _INSTALLED = re.compile(r"^Inst (\S+) \((\S+) .*\[(\S+)\]\)", re.MULTILINE)
 _DATE = re.compile(r"^Date: (.+)$", re.MULTILINE)
 _EVIDENCE_LINES = 6
-_PUBLIC_UMASK = 0o022
 
 
 @dataclass(frozen=True)
@@ -228,13 +228,20 @@ def download(
     """Fetch the files of packages into the pool; apt holds each against the digest of the index.
 
     Raises:
+        LockedError: The mirror has one of them no longer.
         ProgramFailedError: One cannot be fetched.
     """
-    words = [f"{one.name}:{one.architecture}={one.version}" for one in packages]
-    words = [word.replace(":all=", "=") for word in words]
-    if not words:
-        return
-    (pool / "partial").mkdir(parents=True, exist_ok=True)
-    command = _apt(index, source, _APT_GET, "install", "--download-only", "--yes", "--quiet")
-    where = f"--option=Dir::Cache::archives={pool}"
-    programs.run(Command((*command.arguments, where, *words), command.environment), effects)
+    words = [f"{one.name}={one.version}" for one in packages]
+    command = _apt(index, source, _APT_GET, "download", "--quiet", *words)
+    try:
+        programs.run(replace(command, directory=pool), effects)
+    except ProgramFailedError as error:
+        gone = tuple(line for line in error.evidence if _GONE.match(line))
+        if not gone:
+            raise
+        raise LockedError(
+            f"the index of {source.suite} for {source.architecture.value} no longer has a package"
+            " that was chosen",
+            hint="write the lock file anew with `inv image.lock`, or build with --refresh",
+            evidence=gone,
+        ) from error

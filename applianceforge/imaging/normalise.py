@@ -4,6 +4,7 @@ Each function takes the directory and changes it; doing it twice is the same as 
 """
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable
@@ -50,6 +51,9 @@ _OF_THE_WORK = (
     "var/lib/initramfs-tools/*",
 )
 _LOGS = "var/log"
+_DEBCONF = "var/cache/debconf/config.dat"
+# A maintainer script's temporary file, which debconf remembers.
+_TEMPORARY = re.compile(rb"/tmp/[^\s]*")
 _SHADOW = ("etc/shadow",)
 _CHANGED_FIELD = 2
 _MACHINE_ID = "etc/machine-id"
@@ -100,6 +104,9 @@ def forget_work(root: Path) -> None:
     for base, _, names in os.walk(root / _LOGS):
         for name in names:
             (Path(base) / name).unlink()
+    debconf = root / _DEBCONF
+    if debconf.is_file():
+        debconf.write_bytes(_TEMPORARY.sub(b"/tmp/", debconf.read_bytes()))
 
 
 def settle_passwords(root: Path, epoch_s: int) -> None:

@@ -120,6 +120,8 @@ def _write_users(users: tuple[User, ...], work: Path) -> Path:
 def _command(recipe: ImageRecipe, chosen: PackageSet, directory: Path, users: Path) -> Command:
     work = directory / "work"
     hooks = (
+        # The build machine's name goes into certificates and settings otherwise.
+        "--setup-hook=hostname localhost",
         f'--essential-hook=cat {_quoted(users / "group")} >>"$1"/etc/group',
         f'--essential-hook=cat {_quoted(users / "passwd")} >>"$1"/etc/passwd',
         f"--essential-hook=tar-in {_quoted(work / 'before.tar')} /",
