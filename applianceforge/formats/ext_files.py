@@ -4,8 +4,8 @@ An inode has its flags at 20 (u32, 80000h: extents) and its size at 04 (u32). In
 stands the root of a tree of extents: magic F30A, u16 entries, u16 room, u16 depth, u32; then
 entries of 12 bytes. In a leaf: u32 first block of the file, u16 blocks (above 8000h: without
 content), u16 and u32 the high and low part of the first block on the disk. Above: u32 first block,
-u32 and u16 the block of the next node, u16. Without extents the 60 bytes are block numbers, 12 of
-them direct.
+u32 and u16 the block of the next node, u16. Without extents the 60 bytes are block numbers: of 12
+blocks of the file, of a block of such numbers, and of one with numbers of those; 0 is a hole.
 
 A directory is a list of entries: u32 inode, u16 bytes of the entry, u8 bytes of the name, u8 type,
 name. An indexed one reads as a list as well.
@@ -16,7 +16,7 @@ Source: Linux v6.1, Documentation/filesystems/ext4/{inodes,ifork,directory}.rst.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from applianceforge.formats import ext
 from applianceforge.formats.ext import Superblock
@@ -87,7 +87,7 @@ class Reader:
         block_bytes = self.superblock.block_bytes
         content = bytearray(size)
         mapped = inode[_MAP_AT : _MAP_AT + _MAP_BYTES]
-        runs = self._extents(mapped, 0) if flags & _EXTENTS else _direct(mapped)
+        runs = self._extents(mapped, 0) if flags & _EXTENTS else self._mapped(mapped, size)
         for logical, physical, blocks in runs:
             at = logical * block_bytes
             wanted = min(blocks * block_bytes, size - at)
@@ -116,6 +116,28 @@ class Reader:
                 block = (high << 32 | low) * self.superblock.block_bytes
                 yield from self._extents(self._bytes(block, self.superblock.block_bytes), level + 1)
 
+    def _mapped(self, mapped: bytes, size_bytes: int) -> Iterator[tuple[int, int, int]]:
+        numbers = struct.unpack_from(f"<{_DIRECT_BLOCKS + 2}I", mapped)
+        yield from _runs(numbers[:_DIRECT_BLOCKS], 0)
+        logical, wanted = _DIRECT_BLOCKS, -(-size_bytes // self.superblock.block_bytes)
+        if logical < wanted:
+            single = self._numbers(numbers[_DIRECT_BLOCKS])
+            yield from _runs(single, logical)
+            logical += len(single)
+        if logical < wanted:
+            for number in self._numbers(numbers[_DIRECT_BLOCKS + 1]):
+                if logical >= wanted:
+                    break
+                single = self._numbers(number)
+                yield from _runs(single, logical)
+                logical += len(single)
+
+    def _numbers(self, block: int) -> tuple[int, ...]:
+        """Return the block numbers in a block; all are holes if it is one itself."""
+        size = self.superblock.block_bytes
+        content = self._bytes(block * size, size) if block else bytes(size)
+        return struct.unpack(f"<{size // 4}I", content)
+
     def _bytes(self, at: int, size: int) -> bytes:
         content = self._read(at, size)
         if len(content) < size:
@@ -126,8 +148,8 @@ class Reader:
         return SlotError(f"{self._what} holds a damaged file system: {how}", hint=_HINT)
 
 
-def _direct(mapped: bytes) -> Iterator[tuple[int, int, int]]:
-    for logical, physical in enumerate(struct.unpack_from(f"<{_DIRECT_BLOCKS}I", mapped)):
+def _runs(numbers: Iterable[int], first: int) -> Iterator[tuple[int, int, int]]:
+    for logical, physical in enumerate(numbers, first):
         if physical:
             yield logical, physical, 1
 
