@@ -14,11 +14,13 @@ Source: GRUB 2.06, grub-core/lib/envblk.c, include/grub/lib/envblk.h.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 SIGNATURE = b"# GRUB Environment Block\n"
 BLOCK_BYTES = 1024
 _FREE = b"#"
+_LINE = re.compile(rb"(?:[^\\\n]|\\.|\\\Z)*", re.DOTALL)
 
 
 def is_block(data: bytes) -> bool:
@@ -104,9 +106,8 @@ def _set(data: bytes, name: bytes, value: bytes) -> bytes | None:
 
 def _line_end(data: bytes, at: int) -> int:
     """Return where the line ends that `at` lies in, escaped line ends passed over."""
-    while at < len(data) and data[at : at + 1] != b"\n":
-        at += 2 if data[at : at + 1] == b"\\" else 1
-    return at
+    line = _LINE.match(data, at)
+    return len(data) if line is None else line.end()
 
 
 def _text(value: bytes) -> str:
