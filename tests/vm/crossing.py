@@ -1,0 +1,401 @@
+"""The crossing: a 32-bit appliance takes the migration release and comes out as a 64-bit one.
+
+Real images, the real boot loader, real data; each scene is a disk that is put under a processor and
+left to itself. `scene` is what happens between a copy of the disk and the checks.
+
+    python -m tests.vm.crossing SCENE...      one or more of SCENES; by default all
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from applianceforge.imaging import build
+from applianceforge.model.architecture import Architecture
+from applianceforge.system.effects import Effects
+from tests.appliance import cache
+from tests.appliance.lines import Lines
+from tests.vm.hardware import Disk, Hardware
+from tests.vm.machine import Machine
+
+NARROW, WIDE = "coreduo", "qemu64"
+_DISK_BYTES = 6 << 30
+_MEMORY_MIB = 768
+# A boot by software on a busy machine; the migration is a part of it.
+_BOOT_S = 900.0
+_WRITE_S = 1200.0
+ROWS = 2000
+_DIGEST = "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY id)) FROM crossing t"
+_FILL = f"""CREATE TABLE crossing AS SELECT id, md5(id::text) AS word, sqrt(id) AS root,
+ now() - id * interval '1 minute' AS at, repeat(chr(8364), id % 7) AS euros
+ FROM generate_series(1, {ROWS}) id"""
+_RRD = "crossing.rrd"
+_RRD_BEGAN, _RRD_STEP_S, _RRD_VALUES = 1_700_000_000, 60, 600
+_FETCH = (
+    f"rrdtool fetch {{}}/rrd/{_RRD} AVERAGE --start {_RRD_BEGAN + _RRD_STEP_S}"
+    f" --end {_RRD_BEGAN + _RRD_STEP_S * (_RRD_VALUES - 1)}"
+)
+# sector 0 and the core image: up to the first partition.
+_LOADER_BYTES = 2048 * 512
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the old appliance held, as itself says."""
+
+    rows: str
+    values: str
+    loader: bytes
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A disk whose 32-bit system has the migration release in its other slot, to start next."""
+
+    disk: Path
+    told: Told
+
+
+def say(text: str) -> None:
+    """Say what goes on, with the time."""
+    print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
+
+
+def images(*names: str) -> dict[str, build.BuiltImage]:
+    """Return images of recipes, built first where that is needed."""
+    options = build.Options(without_security=frozenset({Architecture.I386}))
+    place = cache.directory() / "crossing"
+    return {
+        name: build.build(
+            build.find_recipe(name), cache.directory(), place, Effects(), Lines(), options
+        )
+        for name in names
+    }
+
+
+def layer(base: Path, kind: str, place: Path, size_bytes: int | None = None) -> Path:
+    """Make a disk that begins as another one is, and return it."""
+    words = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base), "-F", kind, str(place)]
+    subprocess.run([*words, *([str(size_bytes)] if size_bytes else [])], check=True)
+    return place
+
+
+@contextmanager
+def machine(
+    disk: Path, processor: str, name: str, *, second: Path | None = None
+) -> Iterator[Machine]:
+    """Put a disk under a processor and switch it on; what is written stays on the disk."""
+    disks = [Disk(disk, format="qcow2", own=True)]
+    if second is not None:
+        disks.append(Disk(second))
+    hardware = Hardware(tuple(disks), processor, _MEMORY_MIB)
+    with Machine(hardware, name=name, watch=False) as box:
+        box.start()
+        yield box
+
+
+def _psql(box: Machine, question: str) -> str:
+    return box.succeed(f'psql -h /run/postgresql -U postgres -d gateway -AtXc "{question}"').strip()
+
+
+def prepare(place: Path) -> Prepared:
+    """Start the 32-bit appliance, give it data, write the migration release, let it start next."""
+    built = images("legacy", "migration")
+    disk = layer(built["legacy"].raw, "raw", place / "prepared.qcow2", _DISK_BYTES)
+    with machine(disk, WIDE, "prepare", second=built["migration"].slot) as box:
+        box.wait_for_unit("forge-settle.service", timeout_s=_BOOT_S)
+        box.wait_for_unit("forge-postgresql.service", timeout_s=_BOOT_S)
+        say("the 32-bit appliance is up")
+        assert box.succeed("uname -m").strip() == "i686"
+        told = _fill(box)
+        say("it has its data; the migration release is written into slot b")
+        said = box.succeed("applianceforge slot write --progress none /dev/sdb", timeout_s=_WRITE_S)
+        say(said.strip())
+        say(box.succeed("applianceforge slot activate", timeout_s=120).strip())
+        box.succeed("sync")
+        told = Told(told.rows, told.values, box.disk_bytes(0, 0, _LOADER_BYTES))
+        box.shutdown()
+    return Prepared(disk, told)
+
+
+def _fill(box: Machine) -> Told:
+    box.succeed("systemctl stop forge-statistics")
+    _psql(box, _FILL.replace("\n", ""))
+    values = " ".join(
+        f"{_RRD_BEGAN + number * _RRD_STEP_S}:{number * 1.1 if number % 9 else 'U'}"
+        for number in range(1, _RRD_VALUES)
+    )
+    box.succeed(
+        f"cd /data/i386/rrd && rrdtool create {_RRD} --start {_RRD_BEGAN} --step {_RRD_STEP_S}"
+        " DS:one:GAUGE:120:U:U RRA:AVERAGE:0.5:1:1000 RRA:AVERAGE:0.5:10:1000"
+        f" && rrdtool update {_RRD} {values} && chown statistics: {_RRD}"
+    )
+    return Told(_psql(box, _DIGEST), box.succeed(_FETCH.format("/data/i386")), b"")
+
+
+def _same_values(found: str, told: str) -> None:
+    """Compare what two rrdtools say, of which the 32-bit one prints ten digits."""
+    pairs = [line.split() for line in found.splitlines() if ":" in line]
+    before = [line.split() for line in told.splitlines() if ":" in line]
+    assert len(pairs) == len(before) > _RRD_VALUES / 2
+    for (when, value), (was_when, was) in zip(pairs, before, strict=True):
+        assert when == was_when
+        same = value == was or abs(float(value) - float(was)) <= 1e-9 * abs(float(was))
+        assert same, f"{when} {value} instead of {was}"
+    assert sum("nan" in one[1] for one in before) < len(before) / 2
+
+
+def _status(box: Machine, status: int) -> dict[str, Any]:
+    """Return what `applianceforge status --json` says, which must end with this status."""
+    done = box.run("applianceforge status --json", timeout_s=120)
+    text = done.stdout.decode()
+    assert done.status == status, f"status {done.status}: {text}{done.stderr.decode()}"
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _history(box: Machine) -> list[str]:
+    text = box.succeed("cat /data/forge/history.jsonl 2>/dev/null || true")
+    return [json.loads(line)["event"] for line in text.splitlines()]
+
+
+def _ports(box: Machine) -> set[int]:
+    """Return the ports that are open to the outside."""
+    said = json.loads(box.succeed("nft --json list set inet forge open_tcp"))
+    (found,) = [one["set"] for one in said["nftables"] if "set" in one]
+    return set(found.get("elem", []))
+
+
+def check_crossed(box: Machine, told: Told) -> None:
+    """Prove that a box has crossed, with all its data, and serves."""
+    box.wait_for_unit("forge-settle.service", timeout_s=_BOOT_S)
+    assert box.succeed("uname -m").strip() == "x86_64"
+    found = _status(box, 0)
+    assert found["release"]["architecture"] == found["epoch"] == "amd64"
+    assert found["slots"]["b"] | {"tries": 0} == {
+        "booted": True,
+        "primary": True,
+        "bootable": True,
+        "tries": 0,
+        "good": True,
+    }
+    assert found["slots"]["a"]["good"], "there is no way back"
+    assert found["way_back_until"] > 0
+    assert _psql(box, _DIGEST) == told.rows
+    _same_values(box.succeed(_FETCH.format("/data/amd64")), told.values)
+    box.succeed("systemctl is-active forge-postgresql forge-statistics ssh")
+    assert 25 in _ports(box)
+    assert box.succeed("cat /data/forge/epoch").strip() == "amd64"
+    assert {"migrated", "settled", "crossed"} <= set(_history(box))
+    # The boot loader is the 32-bit release's, byte for byte.
+    assert box.disk_bytes(0, 0, _LOADER_BYTES) == told.loader
+
+
+def check_still_old(box: Machine, told: Told, word: str) -> dict[str, Any]:
+    """Prove that a box serves as the 32-bit appliance that it was, and says why."""
+    box.wait_for_unit("forge-settle.service", timeout_s=_BOOT_S)
+    assert box.succeed("uname -m").strip() == "i686"
+    box.wait_for_unit("forge-postgresql.service", timeout_s=_BOOT_S)
+    found = _status(box, 67)
+    assert found["failure"]["reason"] == word
+    assert found["failure"]["slot"] == "b"
+    assert found["epoch"] == "i386"
+    assert found["services"]["open"]
+    assert _psql(box, _DIGEST) == told.rows
+    _same_values(box.succeed(_FETCH.format("/data/i386")), told.values)
+    assert 25 in _ports(box)
+    assert "fell-back" in _history(box)
+    return found
+
+
+# The scenes: each is given a copy of the prepared disk.
+
+
+def crossing(disk: Path, told: Told) -> None:
+    """Under a 64-bit processor it crosses; under a 32-bit one it then refuses to serve."""
+    with machine(disk, WIDE, "crossing") as box:
+        box.wait_for_console_text("Slot b starts", timeout_s=_BOOT_S)
+        check_crossed(box, told)
+        say("it has crossed")
+        # And once more, from the 64-bit release alone.
+        box.reboot(timeout_s=_BOOT_S)
+        check_crossed(box, told)
+        box.shutdown()
+    say("it has crossed for good")
+    with machine(disk, NARROW, "crossed-refused") as box:
+        box.wait_for_console_text("Slot a starts", timeout_s=_BOOT_S)
+        check_refused(box)
+        box.shutdown()
+    with machine(disk, WIDE, "crossed-again") as box:
+        check_crossed(box, told)
+
+
+def check_refused(box: Machine) -> None:
+    """Prove that a crossed disk under a 32-bit processor accepts nothing, and says why."""
+    box.wait_for_unit("forge-settle.service", timeout_s=_BOOT_S)
+    assert box.succeed("uname -m").strip() == "i686"
+    found = _status(box, 66)
+    assert found["services"]["reason"] == "epoch-amd64"
+    assert found["failure"]["reason"] == "no-long-mode"
+    for unit in ("forge-gate", "forge-postgresql", "forge-statistics"):
+        box.fail(f"systemctl is-active {unit}")
+    assert 25 not in _ports(box)
+    assert "was migrated to 64 bits" in box.succeed("cat /run/motd.d/forge")
+    box.wait_for_console_text("services of this appliance are shut", timeout_s=60)
+    box.fail("test -e /data/forge/source-used")
+    assert "refused" in _history(box)
+
+
+def refusal(disk: Path, told: Told) -> None:
+    """Under a 32-bit processor it stays what it is, by itself, and says why."""
+    with machine(disk, NARROW, "refusal") as box:
+        box.wait_for_console_text("Slot a starts", timeout_s=_BOOT_S)
+        check_still_old(box, told, "no-long-mode")
+
+
+def _in_slot_b(disk: Path, script: str) -> None:
+    """Change the new system before it starts, as something that its maker got wrong would be."""
+    with machine(disk, NARROW, "spoil") as box:
+        box.wait_for_unit("forge-settle.service", timeout_s=_BOOT_S)
+        box.succeed("mkdir -p /run/b && mount -t ext4 /dev/sda3 /run/b")
+        box.succeed(script)
+        box.succeed("umount /run/b; sync")
+        box.shutdown()
+
+
+_ARGUMENTS = """python3 - <<'PYTHON'
+from pathlib import Path
+from applianceforge.formats import envblock
+path = Path("/run/b/boot/slot.env")
+old = path.read_bytes()
+arguments = envblock.decode(old)["args"] + " {}"
+changed = envblock.changed(old, {{"args": arguments}})
+assert changed is not None
+path.write_bytes(changed)
+PYTHON
+"""
+
+
+def panic(disk: Path, told: Told) -> None:
+    """A kernel that panics is started three times, and given up."""
+    _in_slot_b(disk, _ARGUMENTS.format("rdinit=/nowhere"))
+    with machine(disk, WIDE, "panic") as box:
+        box.wait_for_console_text("Kernel panic", timeout_s=_BOOT_S)
+        box.wait_for_console_text("Slot a starts", timeout_s=_BOOT_S)
+        assert box.console.text().count("Slot b starts") == 3
+        check_still_old(box, told, "no-tries")
+
+
+def hang(disk: Path, told: Told) -> None:
+    """An init that hangs is ended by the watchdog, three times, and given up."""
+    script = (
+        "printf '#!/bin/sh\\nwhile :; do sleep 1000; done\\n' >/run/b/hang; chmod 755 /run/b/hang;"
+    )
+    _in_slot_b(disk, script + _ARGUMENTS.format("init=/hang forge.watchdog=30"))
+    with machine(disk, WIDE, "hang") as box:
+        box.wait_for_console_text("Slot a starts", timeout_s=2 * _BOOT_S)
+        assert box.console.text().count("Slot b starts") == 3
+        check_still_old(box, told, "no-tries")
+
+
+def failure(disk: Path, told: Told) -> None:
+    """A migration that cannot succeed goes back at once, and tells what stood in its way."""
+    with machine(disk, NARROW, "spoil") as box:
+        box.wait_for_unit("forge-settle.service", timeout_s=_BOOT_S)
+        box.succeed("head -c 4096 /dev/urandom >/data/i386/rrd/torn.rrd")
+        box.shutdown()
+    with machine(disk, WIDE, "failure") as box:
+        box.wait_for_console_text("Slot b starts", timeout_s=_BOOT_S)
+        box.wait_for_console_text("the migration cannot succeed", timeout_s=_BOOT_S)
+        box.wait_for_console_text("Slot a starts", timeout_s=_BOOT_S)
+        assert box.console.text().count("Slot b starts") == 1
+        word = json.loads(_last(box, "/data/forge/history.jsonl", "migration-ended"))["reason"]
+        found = check_still_old(box, told, word)
+        assert "torn.rrd" in json.dumps(found["failure"])
+        box.succeed("test ! -e /data/amd64/postgresql")
+
+
+def _last(box: Machine, path: str, word: str) -> str:
+    box.wait_for_agent(timeout_s=_BOOT_S)
+    box.wait_until_succeeds(f"grep -q {word} {path}", timeout_s=_BOOT_S)
+    return box.succeed(f"grep {word} {path} | tail -n 1")
+
+
+CUTS = 20
+
+
+def cuts(disk: Path, told: Told) -> None:
+    """The power goes twenty times in the middle of the migration; in the end it is finished."""
+    for number in range(1, CUTS + 1):
+        with machine(disk, WIDE, f"cut-{number}") as box:
+            box.wait_for_console_text("Slot b starts", timeout_s=_BOOT_S)
+            # Each a little later in the migration than the one before, as far as it goes on.
+            box.wait_for_console_text(r"\[ *\d+/\d+\] ", timeout_s=_BOOT_S)
+            time.sleep(number * 0.7)
+            steps = box.console.text().count("/")
+            box.cut_power()
+        say(f"cut {number} of {CUTS} ({steps} signs of progress in this boot)")
+    with machine(disk, WIDE, "after-the-cuts") as box:
+        check_crossed(box, told)
+        lines = box.succeed("cat /data/forge/work/boots.jsonl").splitlines()
+        begun = sum(json.loads(line)["event"] == "begun" for line in lines)
+        say(f"finished after {begun} boots")
+        assert begun >= 2, "no cut came in the middle of the migration"
+
+
+SCENES: dict[str, Callable[[Path, Told], None]] = {
+    "refusal": refusal,
+    "crossing": crossing,
+    "failure": failure,
+    "panic": panic,
+    "hang": hang,
+    "cuts": cuts,
+}
+SHORT = ("refusal", "crossing")
+
+
+def run(*names: str, place: Path | None = None) -> None:
+    """Play scenes, each on a copy of the prepared disk.
+
+    Args:
+        names: Of SCENES; by default all.
+        place: Where the prepared disk is kept, and found again.
+    """
+    with tempfile.TemporaryDirectory(prefix="crossing-") as temporary:
+        directory = place or Path(temporary)
+        prepared = _prepared(directory)
+        for name in names or tuple(SCENES):
+            copy = layer(prepared.disk, "qcow2", Path(temporary) / f"{name}.qcow2")
+            say(f"{name}: {SCENES[name].__doc__}")
+            began = time.monotonic()
+            SCENES[name](copy, prepared.told)
+            say(f"{name}: as it should be, in {time.monotonic() - began:.0f} s")
+            copy.unlink()
+
+
+def _prepared(place: Path) -> Prepared:
+    told = place / "told.json"
+    if told.exists():
+        fields = json.loads(told.read_text())
+        loader = (place / "loader").read_bytes()
+        return Prepared(place / "prepared.qcow2", Told(fields["rows"], fields["values"], loader))
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    made = prepare(place)
+    (place / "loader").write_bytes(made.told.loader)
+    told.write_text(json.dumps({"rows": made.told.rows, "values": made.told.values}))
+    return made
+
+
+if __name__ == "__main__":
+    run(*sys.argv[1:])
