@@ -25,7 +25,7 @@ from applianceforge.system.programs import Command, run
 
 _PROGRAM = Path("/usr/bin/grub-mkimage")
 _FILES = Path("/usr/lib/grub/i386-pc")
-_TEMPLATE = Path(applianceforge.__file__ or "").parent.parent / "images/grub/grub.cfg.in"
+TEMPLATE = Path(applianceforge.__file__ or "").parent.parent / "images/grub/grub.cfg.in"
 _SIGNATURE = b"@SIGNATURE@"
 # The boot partition of the disk that the BIOS started from, whatever its number.
 _PREFIX = f"(,msdos{layout.BOOT_PARTITION})"
@@ -84,7 +84,7 @@ def install(image: CoreImage) -> grub.Placed:
     return grub.place(image.boot_img, image.core_img)
 
 
-def configuration(signature: int, template: Path = _TEMPLATE) -> bytes:
+def configuration(signature: int, template: Path = TEMPLATE) -> bytes:
     """Return grub.cfg for a disk.
 
     Args:
@@ -96,7 +96,7 @@ def configuration(signature: int, template: Path = _TEMPLATE) -> bytes:
     return text.replace(_SIGNATURE, f"{signature:08x}".encode())
 
 
-def boot_files(signature: int, image: CoreImage, template: Path = _TEMPLATE) -> Mapping[str, bytes]:
+def boot_files(signature: int, image: CoreImage, template: Path = TEMPLATE) -> Mapping[str, bytes]:
     """Return the files in the root directory of a new boot partition, by name.
 
     Slot a is primary and known as good, slot b is not bootable.
