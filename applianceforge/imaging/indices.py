@@ -70,7 +70,7 @@ def fetch(source: Source, cache: Path, effects: Effects, *, refresh: bool = Fals
         try:
             programs.run(_apt(directory, source, _APT_GET, "update", "--error-on=any"), effects)
         except ProgramFailedError as error:
-            raise _explain(source, error) from error
+            raise explain(source, error) from error
 
     return store.obtain(cache, source.name, make, effects)
 
@@ -81,7 +81,8 @@ def identity(index: Path) -> str:
     return store.key_of(path.read_bytes() for path in signed)
 
 
-def _explain(source: Source, error: ProgramFailedError) -> ForgeError:
+def explain(source: Source, error: ProgramFailedError) -> ForgeError:
+    """Return the error that a person can act on for indices that could not be fetched."""
     said = [line for line in error.evidence if line.startswith(("E:", "W:"))]
     evidence = tuple(said[-_EVIDENCE_LINES:])
     what = f"{source.suite} for {source.architecture.value}"

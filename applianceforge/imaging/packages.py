@@ -61,7 +61,8 @@ def install(
         ProgramFailedError: A package cannot be fetched or configured.
         LockedError: The mirror no longer has a package that was chosen.
     """
-    name = f"root-{recipe.name}-{key_of(recipe, chosen, before)}"
+    key = key_of(recipe, chosen, before)
+    name = f"root-{chosen.suite}-{chosen.architecture.value}-{key}"
 
     def make(directory: Path) -> None:
         if shutil.which(_MMDEBSTRAP) is None:
@@ -168,7 +169,7 @@ def _run(command: Command, log: Path, key: str, effects: Effects, progress: Prog
         while process.poll() is None:
             time.sleep(_LOOK_EVERY_S)
             lines = _lines(log)
-            progress.emit(StepAdvanced(key, len(lines), 0, lines[-1] if lines else ""))
+            progress.emit(StepAdvanced(key, 0, 0, lines[-1] if lines else ""))
     finally:
         programs.stop(process)
     if process.returncode != 0:

@@ -136,7 +136,9 @@ def make_initrd(
         stages: Of this build.
     """
     part = initrd_content(recipe, content)
-    name = f"initrd-{recipe.name}-{store.key_of((str(_SCHEMA), root.name, part.digest))}"
+    name = (
+        f"initrd-{recipe.architecture.value}-{store.key_of((str(_SCHEMA), root.name, part.digest))}"
+    )
 
     def make(directory: Path) -> None:
         todo = Plan(

@@ -1,0 +1,195 @@
+from pathlib import Path
+
+import pytest
+
+from applianceforge.imaging import build, recipe
+from applianceforge.imaging.recipe import ForeignTree, ImageRecipe, Mode, User
+from applianceforge.model.architecture import Architecture
+from applianceforge.model.errors import RecipeError
+
+SMALL = """
+schema = 1
+name = "small"
+title = "A small one"
+version = "1.2"
+architecture = "i386"
+suite = "bookworm"
+[packages]
+include = ["udev"]
+kernel = "linux-image-686"
+[slot]
+size = "256MiB"
+[data]
+size = "1 GiB"
+"""
+USER = '\n[[users]]\nname = "web"\nuid = 111\n'
+
+
+def decode(text: str, directories: tuple[str, ...] | None = None) -> ImageRecipe:
+    return recipe.decode(text, "small.toml", directories)
+
+
+def changed(old: str, new: str) -> str:
+    assert SMALL.count(old) == 1, old
+    return SMALL.replace(old, new)
+
+
+def test_what_is_not_named_has_a_default() -> None:
+    small = decode(SMALL)
+    assert small.architecture is Architecture.I386
+    assert small.packages.all == ("udev", "linux-image-686")
+    assert (small.slot_bytes, small.data_bytes) == (256 << 20, 1 << 30)
+    assert small.security
+    assert (small.overlays, small.users, small.trees, small.remove) == ((), (), (), ())
+
+
+def test_every_key_is_read() -> None:
+    text = (
+        changed('suite = "bookworm"', 'suite = "bookworm"\noverlays = ["a"]\nremove = ["/x/*"]')
+        + USER
+        + '[[modes]]\npath = "/etc/x"\nmode = "0640"\nowner = "root:web"\n'
+        + '[[trees]]\npath = "/usr/lib/t"\narchitecture = "amd64"\npackages = ["rrdtool"]\n'
+        + 'locales = ["de_DE.UTF-8"]\nexclude_paths = ["/usr/lib/*/libLLVM*"]\nsecurity = true\n'
+        + "[sources]\nsecurity = false\n"
+        + '[boot]\narguments = "quiet"\ninitrd_paths = ["/usr/lib/x"]\n'
+        + '[units]\nenable = ["a.service"]\nmask = ["b@.timer"]\n'
+        + 'default_target = "multi-user.target"\n'
+    )
+    full = decode(text, ("a",))
+    assert full.users == (User("web", 111, 111, "web", "/nonexistent", "/usr/sbin/nologin"),)
+    assert full.modes == (Mode("/etc/x", 0o640, "root:web"),)
+    assert full.trees == (
+        ForeignTree(
+            "/usr/lib/t",
+            Architecture.AMD64,
+            "bookworm",
+            ("rrdtool",),
+            True,
+            ("de_DE.UTF-8",),
+            ("/usr/lib/*/libLLVM*",),
+        ),
+    )
+    assert (full.overlays, full.remove, full.security) == (("a",), ("/x/*",), False)
+    assert (full.boot_arguments, full.initrd_paths) == ("quiet", ("/usr/lib/x",))
+    assert full.units.enable == ("a.service",)
+    assert full.units.mask == ("b@.timer",)
+    assert full.units.default_target == "multi-user.target"
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "remedy"),
+    [
+        (changed("kernel =", "kernal ="), "packages.kernal is no key", "did you mean kernel?"),
+        (changed("title =", "titel ="), "title is missing", "write title, one line"),
+        (changed('"256MiB"', '"256MB"'), "slot.size is '256MB'", "in whole MiB or GiB"),
+        (changed('"256MiB"', '"1MiB"'), "slot.size is '1MiB'", "from 64MiB"),
+        (changed('"256MiB"', "256"), "slot.size is 256", "from 64MiB"),
+        (changed('"1 GiB"', '"9999GiB"'), "data.size is '9999GiB'", "to 512GiB"),
+        (changed('"i386"', '"i486"'), "architecture is 'i486'", "i386 or amd64"),
+        (changed('"1.2"', '"one"'), "version is 'one'", "such as 2.4.1"),
+        (changed('["udev"]', "[]"), "packages.include is []", "names of packages"),
+        (changed('["udev"]', '["Udev!"]'), "packages.include has 'Udev!'", "in quotes"),
+        (changed('["udev"]', '["udev", "udev"]'), "has udev 2 times", "name each once"),
+        (changed('include = ["udev"]', ""), "packages.include is missing", "names of packages"),
+        (SMALL + USER + USER, "users.name has web 2 times", "name each once"),
+        (
+            SMALL + USER + USER.replace('"web"', '"mail"'),
+            "users.uid has 111 2 times",
+            "name each once",
+        ),
+        (
+            SMALL + USER + USER.replace("111", "112") + 'group = "g"\n',
+            "users.name has web 2 times",
+            "name each once",
+        ),
+        (SMALL + USER.replace("111", "0"), "users[1].uid is 0", "from 1 to 65533"),
+        (SMALL + USER.replace("111", "true"), "users[1].uid is True", "from 1 to 65533"),
+        (SMALL + USER.replace("uid", "uuid"), "users[1].uuid is no key", "did you mean uid?"),
+        (SMALL + '[users]\nname = "x"\n', "users is no array", "[[users]]"),
+        (SMALL + 'units = "x"\n', "data.units is no key", "known: overlay, size"),
+        (
+            SMALL + '[units]\nenable = ["a.service"]\nmask = ["a.service"]\n',
+            "units.mask has a.service, which units.enable has too",
+            "choose one",
+        ),
+        (SMALL + '[units]\nenable = ["ssh"]\n', "units.enable has 'ssh'", "such as ssh.service"),
+        (
+            SMALL + f'[boot]\narguments = "{"x" * 701}"\n',
+            "boot.arguments has 701 characters",
+            "shorten it to 700",
+        ),
+        (
+            SMALL + '[[modes]]\npath = "/a/../b"\nmode = "0640"\n',
+            "has /a/../b, which goes up",
+            "name the place itself",
+        ),
+        (SMALL + '[[modes]]\npath = "/a"\nmode = 416\n', "modes[1].mode is 416", '"0640"'),
+        (
+            SMALL + '[[modes]]\npath = "/a"\nmode = "0640"\nowner = "root"\n',
+            "modes[1].owner is 'root'",
+            "USER:GROUP",
+        ),
+        (changed("suite =", 'remove = ["/*"]\nsuite ='), "remove is the whole image", "below it"),
+        (
+            SMALL + '[[trees]]\npath = "/t"\narchitecture = "i386"\npackages = []\n',
+            "trees[1].packages is []",
+            "a list of names of packages",
+        ),
+        (SMALL + "[sources]\nsecurity = 1\n", "sources.security is 1", "true or false"),
+        (
+            SMALL.replace("[packages]", 'overlays = ["/etc"]\n[packages]'),
+            "overlays has '/etc'",
+            "beside the recipe",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_remedy(text: str, says: str, remedy: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        decode(text)
+    assert caught.value.message.startswith("small.toml: ")
+    assert says in caught.value.message
+    assert remedy in caught.value.hint
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    text = changed('"256MiB"', '"x"').replace('"1.2"', '"x"').replace("kernel", "kernal")
+    with pytest.raises(RecipeError) as caught:
+        decode(text)
+    for key in ("slot.size", "version", "packages.kernal", "packages.kernel is missing"):
+        assert key in caught.value.message
+
+
+def test_a_directory_that_is_not_there() -> None:
+    text = changed("suite =", 'overlays = ["overlay-gatway"]\nsuite =')
+    with pytest.raises(RecipeError) as caught:
+        decode(text, ("overlay", "overlay-gateway"))
+    assert "overlays names the directory overlay-gatway" in caught.value.message
+    assert "did you mean overlay-gateway?" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["a = ", "schema = 2\n", "", "schema = '1'\n"])
+def test_what_is_no_recipe_at_all(text: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        decode(text)
+    assert "small.toml" in caught.value.message
+    assert caught.value.hint
+
+
+def test_the_recipes_that_come_along() -> None:
+    found = [build.read_recipe(file) for file in sorted(build.RECIPES.glob("*.toml"))]
+    assert {"legacy", "migration", "current"} <= {one.name for one in found}
+    assert len({one.users for one in found}) == 1, "ids must agree in all releases"
+
+
+def test_a_recipe_by_a_name_that_is_almost_right() -> None:
+    assert build.find_recipe("legacy").name == "legacy.toml"
+    with pytest.raises(RecipeError) as caught:
+        build.find_recipe("legasy")
+    assert "did you mean legacy?" in caught.value.hint
+
+
+def test_a_recipe_is_named_as_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "other.toml"
+    file.write_text(SMALL)
+    with pytest.raises(RecipeError, match=r"other\.toml: name is 'small'"):
+        build.read_recipe(file)
