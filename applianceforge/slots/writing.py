@@ -5,9 +5,10 @@ that is half written:
 
 1. The image is checked, before anything is changed.
 2. The boot environment and the marker let nothing start the slot.
-3. The slot's first MiB is emptied: it holds no file system any more, whoever looks at it.
-4. All but the first MiB is written, flushed, read again from the disk and compared.
-5. The first MiB is written, flushed, read again and compared: only now there is a file system.
+3. One sector is emptied, in which an ext file system says that it is one: now the slot holds none,
+   whoever looks at it.
+4. All but that sector is written, flushed, read again from the disk and compared.
+5. That sector is written, flushed and read again. Only now there is a file system.
 
 `activate` then is one write of one sector, and refuses a slot that this processor cannot run.
 """
@@ -24,6 +25,7 @@ from typing import Protocol
 
 from applianceforge.cpuid import remedies
 from applianceforge.cpuid.verdict import Verdict
+from applianceforge.formats import ext
 from applianceforge.formats.bootenv import Environment
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import InhibitedError, ReadBackError, SlotError
@@ -31,14 +33,15 @@ from applianceforge.slots import images
 from applianceforge.slots.description import Description
 from applianceforge.slots.disk import BootDisk
 from applianceforge.slots.environment import Loader
-from applianceforge.slots.images import CHUNK_BYTES, Image
+from applianceforge.slots.images import Image
 from applianceforge.slots.layout import Slot
 from applianceforge.system.effects import Effects
 from applianceforge.system.files import InPlace
 from applianceforge.system.progress import Counter, ProgressSink, StepEnded, StepStarted
 
-# What is written last: superblock, group descriptors, and more.
-HEAD_BYTES = CHUNK_BYTES
+# The sector with the superblock's magic number: written last, and a sector is written or not.
+SEAL_AT = ext.SUPERBLOCK_AT
+SEAL_BYTES = 512
 _STEPS = 3
 
 
@@ -191,18 +194,20 @@ class SlotWriter:
     def _write(self, image: Image, partition: Partition, device: Path, checked: _Checked) -> None:
         began = self._begin("slot.write", "Write the slot", 2, checked.size_bytes)
         counter = Counter("slot.write", self.sink)
-        partition.write(0, bytes(min(HEAD_BYTES, partition.size_bytes)))
+        partition.write(SEAL_AT, bytes(SEAL_BYTES))
         partition.flush()
-        chunks = image.chunks()
-        head = next(chunks)
-        whole, tail = hashlib.sha256(head), hashlib.sha256()
-        at = len(head)
-        for chunk in chunks:
+        whole, unsealed = hashlib.sha256(), hashlib.sha256()
+        seal = b""
+        at = 0
+        for chunk in image.chunks():
+            whole.update(chunk)
+            if at == 0:
+                seal = chunk[SEAL_AT : SEAL_AT + SEAL_BYTES]
+                chunk = chunk[:SEAL_AT] + bytes(SEAL_BYTES) + chunk[SEAL_AT + SEAL_BYTES :]
             if at + len(chunk) > checked.size_bytes:
                 break
             partition.write(at, chunk)
-            whole.update(chunk)
-            tail.update(chunk)
+            unsealed.update(chunk)
             at += len(chunk)
             counter.advance(add_bytes=len(chunk))
         if whole.hexdigest() != checked.sha256:
@@ -216,18 +221,14 @@ class SlotWriter:
         began = self._begin("slot.verify", "Read the slot again", 3, checked.size_bytes)
         counter = Counter("slot.verify", self.sink)
         found = hashlib.sha256()
-        seen = 0
         for chunk in partition.read_from_disk(at):
-            found.update(chunk[max(0, len(head) - seen) :])
-            seen += len(chunk)
+            found.update(chunk)
             counter.advance(add_bytes=len(chunk))
-        if found.digest() != tail.digest():
+        if found.digest() != unsealed.digest():
             raise _not_kept(device)
-        partition.write(0, head)
+        partition.write(SEAL_AT, seal)
         partition.flush()
-        if b"".join(partition.read_from_disk(len(head))) != head:
-            partition.write(0, bytes(len(head)))
-            partition.flush()
+        if b"".join(partition.read_from_disk(SEAL_AT + SEAL_BYTES))[SEAL_AT:] != seal:
             raise _not_kept(device)
         self._end("slot.verify", began, at, f"SHA-256 {checked.sha256}")
 
