@@ -15,6 +15,8 @@ from applianceforge.slots import reasons
 WELL = 0
 SHUT = 66
 GIVEN_UP = 67
+# It may start again, as soon as what hinders it is gone.
+_PASSED_OVER = ("no-long-mode", "not-counted")
 _STATES = {
     "migrating": "is running",
     "again": "failed, and is tried again",
@@ -91,7 +93,8 @@ def _why(sentence: str, remedy: str) -> list[str]:
 def _failure(failure: Failure) -> list[str]:
     slot = f"Slot {failure.slot.value}" if failure.slot else "A slot"
     when = f" on {_date(failure.time_s)}" if failure.time_s else ""
-    shown = [f"{slot} was given up{when}.", *_why(failure.sentence, failure.remedy)]
+    did = "passed over" if failure.word in _PASSED_OVER else "given up"
+    shown = [f"{slot} was {did}{when}.", *_why(failure.sentence, failure.remedy)]
     if failure.message:
         shown.append(f"  It said: {failure.message}")
     if failure.hint:

@@ -23,6 +23,7 @@ from applianceforge.system.effects import Effects
 
 _DAY_S = 86400.0
 _UNKNOWN_GATE = "gate-unknown"
+_MIGRATING = "migrating"
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,16 @@ def gather(places: BootPlaces) -> Overview:
         )
     release = boot_places.read_release(places)
     booted = _booted(places)
+    migration = _migration(places)
     environment = _environment(places)
     return Overview(
         release=release,
         booted=booted,
         epoch=_epoch(places),
         slots=_slots(environment, booted),
-        shut=_shut(places),
+        shut=_shut(places, migration),
         failure=_failure(places, environment, booted),
-        migration=_migration(places),
+        migration=migration,
         way_back_until_s=_way_back(places),
     )
 
@@ -138,11 +140,12 @@ def _epoch(places: BootPlaces) -> Architecture | None:
         return None  # The gate says so, and with what remedy.
 
 
-def _shut(places: BootPlaces) -> str:
+def _shut(places: BootPlaces, migration: Mapping[str, Any] | None) -> str:
     try:
         word = places.gate.read_text().strip()
     except OSError:
-        return _UNKNOWN_GATE
+        # The gate waits for the migration.
+        return _UNKNOWN_GATE if migration is None else _MIGRATING
     return "" if word == OPEN else word
 
 

@@ -204,6 +204,10 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "/data/forge/epoch says neither i386 nor amd64",
             "write the one into it that served last, and start again",
         ),
+        "migrating": Reason(
+            "the data is being migrated; they start when it is proved",
+            "wait, and watch it with this command",
+        ),
         "gate-unknown": Reason(
             "nothing says whether the services may accept data: the gate has not run yet in this"
             " boot, or it failed",
