@@ -34,13 +34,15 @@ def box(tmp_path: Path) -> Appliance:
     return made
 
 
-def run(box: Appliance, name: str, overlay: Path = OVERLAY) -> subprocess.CompletedProcess[str]:
+def run(
+    box: Appliance, name: str, overlay: Path = OVERLAY, *arguments: str
+) -> subprocess.CompletedProcess[str]:
     """Run a script of an overlay, with the appliance's own programs before those of the host."""
     surroundings = {
         "FORGE_ROOT": str(box.root),
         "PATH": f"{box.root / 'bin'}:{os.environ['PATH']}",
     }
-    words = ["/bin/sh", str(overlay / "usr/lib/applianceforge" / name)]
+    words = ["/bin/sh", str(overlay / "usr/lib/applianceforge" / name), *arguments]
     return subprocess.run(words, env=surroundings, capture_output=True, text=True, check=False)
 
 
@@ -141,12 +143,12 @@ def test_a_mark_that_cannot_be_made_lets_nothing_on(box: Appliance) -> None:
 # The settle step.
 
 
-def settle(box: Appliance) -> tuple[int, str]:
+def settle(box: Appliance, *arguments: str) -> tuple[int, str]:
     """Run the settle script; return its status, and the programs that it ran in their order."""
     for name, status in (("applianceforge", "exit 7"), ("systemctl", "exit 0")):
         box.write(f"bin/{name}", f'#!/bin/sh\necho {name} "$@" >>{box.root}/ran\n{status}\n')
         (box.root / "bin" / name).chmod(0o755)
-    done = run(box, "settle")
+    done = run(box, "settle", OVERLAY, *arguments)
     path = box.root / "ran"
     ran = path.read_text() if path.exists() else ""
     path.unlink(missing_ok=True)
@@ -218,6 +220,13 @@ def test_a_slot_that_is_not_good_and_cannot_be_settled_starts_again(box: Applian
 def test_it_does_not_start_again_where_nothing_else_would_start(box: Appliance) -> None:
     box.set_environment(Environment(3, "b", NOT_BOOTABLE, FRESH))
     assert settle(box) == (7, "applianceforge settle\n")
+
+
+def test_what_could_not_begin_starts_again_only_where_the_slot_is_not_good(box: Appliance) -> None:
+    assert settle(box, "failed") == (1, "systemctl --no-block reboot\n")
+    box.set_environment(Environment(3, "b", KNOWN_GOOD, KNOWN_GOOD))
+    assert settle(box, "failed") == (1, "")
+    assert box.rules == []
 
 
 # The migration unit's own script.
