@@ -99,5 +99,4 @@ def failing(disk: Disk, log_bytes: Log, log: WriteLog, effort: Effort) -> Iterat
     """Return each state, if something is wrong in it, and None for each that is right."""
     replay = Replay(disk, log_bytes, log)
     for state in states(log, effort):
-        with replay.at(state):
-            yield state if problems(disk) else None
+        yield state if problems(replay.take_on(state)) else None

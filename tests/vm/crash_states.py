@@ -19,9 +19,9 @@ and who looks is told which bytes changed, so that nothing is read twice.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -120,12 +120,12 @@ def _of_epoch(
     count = len(writes)
     everything = tuple(range(count))
     yield State(number, Kind.NONE, ())
-    yield State(number, Kind.ALL, everything)
     lengths = list(range(1, count))
     if len(lengths) > effort.prefixes:
         lengths = sorted(draw.sample(lengths, effort.prefixes))
     for length in lengths:
         yield State(number, Kind.PREFIX, everything[:length])
+    yield State(number, Kind.ALL, everything)
     for _ in range(effort.subsets):
         done = {place for place in everything if draw.random() < draw.choice((0.2, 0.5, 0.8))}
         # Forced ones that are over: all but those given after the last write that began.
@@ -170,33 +170,57 @@ class Replay:
         self._epochs = epochs(log)
         self._epoch = 0
         self._watchers = watchers
+        # What is put in beyond what was flushed, and what was there before.
+        self._done: list[int] = []
+        self._before: list[tuple[int, bytes]] = []
+        self._torn: State | None = None
 
-    @contextmanager
-    def at(self, state: State) -> Iterator[Disk]:
-        """Take on a state for a while; states come in the order of their epochs."""
-        self._go_to(state.epoch)
+    def take_on(self, state: State) -> Disk:
+        """Take on a state; states come in the order of their epochs.
+
+        Only the difference to the state before is written: of many prefixes of an epoch each costs
+        one write.
+        """
+        if state.epoch != self._epoch:
+            self.take_out()
+            self._go_to(state.epoch)
+        common = 0
+        if self._torn is None:
+            pairs = zip(state.done, self._done, strict=False)
+            common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+        self._take_out_to(common)
         writes = self._epochs[state.epoch]
-        undone: list[tuple[int, bytes]] = []
-        for place in state.done:
-            self._write(*self._content(writes[place]), undone)
+        for place in state.done[common:]:
+            self._put_in(place, *self._content(writes[place]))
         if state.torn is not None:
             at, content = self._content(writes[state.torn])
+            self._torn = state
             for first, count in _runs(state.sectors):
                 start = first * SECTOR_BYTES
-                part = content[start : start + count * SECTOR_BYTES]
-                self._write(at + start, part, undone)
-        try:
-            yield self.disk
-        finally:
-            for at, before in reversed(undone):
-                self._write(at, before, None)
+                self._put_in(-1, at + start, content[start : start + count * SECTOR_BYTES])
+        return self.disk
+
+    def take_out(self) -> None:
+        """Leave only what was flushed before the epoch."""
+        self._take_out_to(0)
+
+    def _take_out_to(self, count: int) -> None:
+        while len(self._done) > count:
+            self._done.pop()
+            self._write(*self._before.pop())
+        self._torn = None
+
+    def _put_in(self, place: int, at: int, content: bytes) -> None:
+        self._done.append(place)
+        self._before.append((at, bytes(self.disk[at : at + len(content)])))
+        self._write(at, content)
 
     def _go_to(self, epoch: int) -> None:
         if epoch < self._epoch:
             raise ValueError(f"the disk is at epoch {self._epoch} already, not at {epoch}")
         while self._epoch < epoch:
             for entry in self._epochs[self._epoch]:
-                self._write(*self._content(entry), None)
+                self._write(*self._content(entry))
             self._epoch += 1
 
     def _content(self, entry: Entry) -> tuple[int, bytes]:
@@ -205,9 +229,7 @@ class Replay:
             return at, bytes(entry.sectors * self._sector_bytes)
         return at, self._record[entry.data_at : entry.data_at + entry.data_bytes]
 
-    def _write(self, at: int, content: bytes, undone: list[tuple[int, bytes]] | None) -> None:
-        if undone is not None:
-            undone.append((at, bytes(self.disk[at : at + len(content)])))
+    def _write(self, at: int, content: bytes) -> None:
         self.disk[at : at + len(content)] = content
         for told in self._watchers:
             told(at, len(content))

@@ -86,6 +86,8 @@ class Hardware:
         forwards: Pairs of a port of this machine's loopback and one of the guest.
         channel: Whether it has the port for commands.
         reboots: Whether it starts anew when the guest asks for it; otherwise it ends.
+        terminal: Whether the serial console and QEMU's monitor are on this terminal, for people;
+            otherwise the console goes to a log, and QEMU is spoken to over a socket.
         options: More of QEMU's options.
     """
 
@@ -98,6 +100,7 @@ class Hardware:
     forwards: tuple[tuple[int, int], ...] = ()
     channel: bool = True
     reboots: bool = True
+    terminal: bool = False
     options: tuple[str, ...] = field(default=())
 
 
@@ -160,16 +163,8 @@ def command_line(
     words = [
         *("-accel", accelerator, "-cpu", hardware.processor, "-machine", "pc"),
         *("-m", str(hardware.memory_mib), "-nodefaults", "-vga", "std", "-display", "none"),
-        # The log is written whether anyone is connected or not.
-        *(
-            "-chardev",
-            f"socket,id=console,path={files.console_socket},server=on,wait=off"
-            f",logfile={files.console},logappend=on",
-        ),
-        *("-serial", "chardev:console"),
-        *("-chardev", f"socket,id=qmp,path={files.qmp},server=on,wait=off"),
-        *("-mon", "chardev=qmp,mode=control"),
     ]
+    words += _dialogue(hardware, files)
     if not hardware.reboots:
         words.append("-no-reboot")
     if hardware.kernel is not None:
@@ -194,6 +189,19 @@ def command_line(
     if snapshot is not None:
         words += ["-loadvm", snapshot]
     return tuple(words)
+
+
+def _dialogue(hardware: Hardware, files: Files) -> list[str]:
+    if hardware.terminal:
+        return ["-serial", "mon:stdio"]
+    console = f"socket,id=console,path={files.console_socket},server=on,wait=off"
+    return [
+        # The log is written whether anyone is connected or not.
+        *("-chardev", f"{console},logfile={files.console},logappend=on"),
+        *("-serial", "chardev:console"),
+        *("-chardev", f"socket,id=qmp,path={files.qmp},server=on,wait=off"),
+        *("-mon", "chardev=qmp,mode=control"),
+    ]
 
 
 def _disks(hardware: Hardware, files: Files) -> list[str]:
@@ -239,15 +247,11 @@ def nodes(disk: Disk, number: int, files: Files) -> list[dict[str, Any]]:
     if disk.faults:
         found[-1]["node-name"] = f"sound{number}"
         rules, steps = _rules(disk.faults)
-        found.append(
-            {
-                "driver": "blkdebug",
-                "node-name": f"faulty{number}",
-                "image": f"sound{number}",
-                "inject-error": rules,
-                "set-state": steps,
-            }
-        )
+        debug: dict[str, Any] = {"driver": "blkdebug", "node-name": f"faulty{number}"}
+        debug |= {"image": f"sound{number}", "inject-error": rules}
+        if steps:  # QEMU refuses an empty list.
+            debug["set-state"] = steps
+        found.append(debug)
         # Only a format above it tells blkdebug of each write.
         found.append({"driver": "raw", "file": f"faulty{number}"})
     if disk.record:

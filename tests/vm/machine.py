@@ -448,6 +448,15 @@ exit 1
             raise MachineError(f"{self.name} is not switched on, or has no channel")
         return self._channel
 
+    def failed_writes(self) -> list[Event]:
+        """Return the writes that failed so far: proof that an injected fault happened."""
+        self._drain()
+        return [
+            event
+            for event in self.events
+            if event.name == "BLOCK_IO_ERROR" and event.data["operation"] == "write"
+        ]
+
     def drain_events(self) -> list[Event]:
         """Return all that QEMU told since the machine was made."""
         self._drain()

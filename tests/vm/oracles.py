@@ -28,6 +28,7 @@ from tests.vm.crash_states import Disk
 from tests.vm.region import Region
 
 _FILE_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 20
 # e2fsck(8): 0 no errors, 1 corrected; 2 corrected, and a mounted system should be rebooted.
 _REPAIRED = (0, 1, 2)
 
@@ -144,7 +145,7 @@ def linux_problems(disk: Disk, mounted: Callable[[Path], list[str]] | None = Non
     with tempfile.TemporaryDirectory(prefix="vm-") as name:
         for number in (layout.BOOT_PARTITION, layout.DATA_PARTITION):
             image = Path(name, f"partition{number}")
-            extract(disk, found[number], image)
+            extract(disk, found[number].first_byte, found[number].size_bytes, image)
             problems += fsck_problems(image)
         with Path(name, f"partition{layout.BOOT_PARTITION}").open("rb") as stream:
             content = stream.read()
@@ -161,14 +162,13 @@ def _copies(boot: bytes) -> list[bytes]:
     return [reader.file(name, _FILE_BYTES) for name in layout.ENVIRONMENT_COPIES]
 
 
-def extract(disk: Disk, partition: Partition, target: Path) -> None:
-    """Write a partition as a sparse file of its own."""
-    chunk = 1 << 20
+def extract(disk: Disk, first_byte: int, size_bytes: int, target: Path) -> None:
+    """Write a part of a disk, or all of it, as a sparse file of its own."""
     with target.open("wb") as stream:
-        stream.truncate(partition.size_bytes)
-        for at in range(0, partition.size_bytes, chunk):
-            start = partition.first_byte + at
-            part = disk[start : start + min(chunk, partition.size_bytes - at)]
+        stream.truncate(size_bytes)
+        for at in range(0, size_bytes, _CHUNK_BYTES):
+            start = first_byte + at
+            part = disk[start : start + min(_CHUNK_BYTES, size_bytes - at)]
             if part.count(0) != len(part):
                 stream.seek(at)
                 stream.write(part)
