@@ -380,3 +380,15 @@ def test_the_journal_is_that_of_a_run(box: Appliance) -> None:
     box.migration().carry_out()
     entries = journal.read(box.work / "run/journal.jsonl")
     assert entries[-1].event is journal.Event.PUBLISHED
+
+
+@pytest.mark.parametrize("number", [4, 30, 90])
+def test_a_cut_in_the_migration_is_resumed_and_costs_no_try(box: Appliance, number: int) -> None:
+    cut_at(number, partial(_migrate, box))
+    assert box.environment.b == ALL_TRIES
+    assert not box.places.proved.exists()
+    box.set_environment(box.environment._replace(b=FRESH))
+    box.start_anew("b")
+    check_proved(box, box.migration().carry_out())
+    events = [line.event for line in read_record(box.work / "boots.jsonl")]
+    assert events == ["begun", "begun", "ended"]
