@@ -24,6 +24,7 @@ from applianceforge.system.effects import Effect, Effects
 from tests.imaging import disks
 
 pytestmark = pytest.mark.real
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -116,40 +117,91 @@ def test_another_name_makes_another_disk() -> None:
     assert disk.uuid_of("legacy", "boot") != disk.uuid_of("legacy", "data")
 
 
-def test_growing_the_last_partition_leaves_the_boot_loader_alone(
-    written: tuple[DiskPlan, Path], tmp_path: Path
-) -> None:
-    """With the commands that an appliance grows its data partition with at first boot."""
-    _, raw = written
-    grown = tmp_path / "grown"
-    sparse.create(grown, 3 << 30, Effects())
+GROWING = ROOT / "images/overlay-before/usr/lib/applianceforge/initrd/init"
+
+
+def grow(place: Path, raw: Path, size_bytes: int) -> tuple[bytes, bytes]:
+    """Let the initial RAM disk's own shell function grow partition 4 of a copy of a disk.
+
+    Returns:
+        The first MiB before and after.
+    """
+    text = GROWING.read_text()
+    functions = text[text.index("grow_data() {") : text.index('[ -z "$data" ] || grow_data')]
+    grown = place / "dev/sda"
+    grown.parent.mkdir()
+    sparse.create(grown, size_bytes, Effects())
     sparse.copy_into(raw, grown, 0, Effects())
     before = sparse.read_at(grown, 0, MIB)
-    record = mbr.decode(before[:512])
-    sectors = (3 << 30) // 512 - record.partitions[3].first_sector
-    subprocess.run(
-        [
-            *("/usr/sbin/sfdisk", "-q", "-N4", "--wipe", "never", "--wipe-partitions", "never"),
-            *("--no-reread", "--no-tell-kernel", str(grown)),
-        ],
-        input=f", {sectors}\n".encode(),
-        check=True,
-        capture_output=True,
-    )
-    after = sparse.read_at(grown, 0, MIB)
+    last = mbr.decode(before[:512]).partitions[3]
+    for name, value in (
+        ("sda/size", size_bytes // 512),
+        ("sda/sda4/start", last.first_sector),
+        ("sda/sda4/size", last.sectors),
+    ):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(f"{value}\n")
+    # No kernel has the file as its disk, so none can read its table again.
+    script = f"""set -u
+disk={place}/sda data={place}/sda/sda4
+say() {{ echo "$*" >&2; exit 1; }}
+blockdev() {{ echo "$*" >>{place}/asked; }}
+{functions.replace("/dev/", f"{place}/dev/").replace(f"{place}/dev/null", "/dev/null")}
+grow_data
+"""
+    subprocess.run(["/usr/bin/busybox", "sh", "-c", script], check=True, capture_output=True)
+    return before, sparse.read_at(grown, 0, MIB)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "sectors"),
+    [
+        (3 << 30, (3 << 30) // 512 - 133120),
+        (3 << 40, 0xFFFFFFFF - 133120),
+    ],
+)
+def test_growing_the_last_partition_changes_four_bytes(
+    written: tuple[DiskPlan, Path], tmp_path: Path, size_bytes: int, sectors: int
+) -> None:
+    """The boot loader, the signature and the other partitions stay byte for byte."""
+    _, raw = written
+    before, after = grow(tmp_path, raw, size_bytes)
     changed = [at for at in range(MIB) if before[at] != after[at]]
     assert changed
-    assert set(changed) <= set(range(446 + 3 * 16, 446 + 4 * 16))
-    now = mbr.decode(after[:512], (3 << 30) // 512)
+    assert set(changed) <= set(range(506, 510))
+    record = mbr.decode(before[:512])
+    now = mbr.decode(after[:512], size_bytes // 512)
     assert now.partitions[:3] == record.partitions[:3]
     assert now.partitions[3] == replace(record.partitions[3], sectors=sectors)
+    assert (tmp_path / "asked").read_text() == f"--rereadpt {tmp_path}/dev/sda\n"
+
+
+def test_a_disk_without_more_room_is_left_alone(
+    written: tuple[DiskPlan, Path], tmp_path: Path
+) -> None:
+    _, raw = written
+    before, after = grow(tmp_path, raw, raw.stat().st_size + MIB - 512)
+    assert before == after
+    assert not (tmp_path / "asked").exists()
+
+
+def test_the_grown_disk_is_what_sfdisk_reads_and_resize2fs_fills(
+    written: tuple[DiskPlan, Path], tmp_path: Path
+) -> None:
+    _, raw = written
+    _, after = grow(tmp_path, raw, 3 << 30)
+    last = mbr.decode(after[:512]).partitions[3]
+    said = subprocess.run(
+        ["/usr/sbin/sfdisk", "--dump", tmp_path / "dev/sda"], check=True, capture_output=True
+    ).stdout.decode()
+    assert f"start={last.first_sector:>12}, size={last.sectors:>12}, type=83" in said
     data = tmp_path / "data"
     data.write_bytes(part(raw, 4))
     with open(data, "r+b") as stream:
-        stream.truncate(sectors * 512)
+        stream.truncate(last.size_bytes)
     subprocess.run(["/usr/sbin/resize2fs", data], check=True, capture_output=True)
     filesystem.check(data, Effects())
-    assert filesystem.read_superblock(data).size_bytes > sectors * 512 - MIB
+    assert filesystem.read_superblock(data).size_bytes > last.size_bytes - MIB
 
 
 def test_a_slot_that_is_too_small_is_refused_before_anything_is_written(tmp_path: Path) -> None:
