@@ -182,6 +182,7 @@ def _slot(file: Path, stages: Stages, options: Options) -> BuiltSlot:
     )
     inputs = slot_image.Inputs(content, trees)
     slot = slot_image.make_slot(wanted, root, initrd, inputs, epoch_s, obtain, stages)
+    disk.require_room(file.name, slot / slot_image.IMAGE, wanted.slot_bytes)
     digests = manifest.Inputs(
         hashlib.sha256(file.read_bytes()).hexdigest(), content.digest, before.digest
     )
@@ -246,7 +247,6 @@ def build(
     stages = Stages(cache.resolve(), effects, progress or NoProgress())
     built = _slot(file, stages, options)
     wanted = built.recipe
-    disk.require_room(wanted.name, built.image, wanted.slot_bytes)
     data = data_image.make_data(wanted, file.parent, built.chosen.image.epoch_s, stages)
     name = f"disk-{wanted.name}-{_disk_key(built, data)}"
     image = BuiltImage(

@@ -17,10 +17,7 @@ from applianceforge.imaging.content import Tree, write_tar
 from applianceforge.imaging.package_set import PackageSet
 from applianceforge.imaging.recipe import ImageRecipe, User
 from applianceforge.imaging.stages import Stages
-from applianceforge.model.errors import (
-    ProgramFailedError,
-    ProgramMissingError,
-)
+from applianceforge.model.errors import ForgeError, ProgramFailedError, ProgramMissingError
 from applianceforge.system import programs
 from applianceforge.system.effects import Effects
 from applianceforge.system.programs import Command
@@ -32,6 +29,10 @@ _MMDEBSTRAP = "/usr/bin/mmdebstrap"
 _DPKG_DEB = "/usr/bin/dpkg-deb"
 _LOOK_EVERY_S = 0.5
 ROOT = "root.tar"
+# Where the stage's directory is seen in the namespace: it is there on every Debian, and empty.
+_HERE = "/mnt"
+_COMPLAINTS = ("E: ", "dpkg: error", "W: ", "mount: ")
+_LINES_BEFORE, _LINES_AFTER = 8, 4
 
 
 def key_of(recipe: ImageRecipe, chosen: PackageSet, before: Tree) -> str:
@@ -73,9 +74,9 @@ def install(
         files_at = pool.obtain(chosen, stages.cache, stages.effects)
         work = directory / "work"
         _repository(chosen, files_at, work / "repository", stages.effects)
-        users = _write_users(recipe.users, work)
+        _write_users(recipe.users, work)
         write_tar(before, work / "before.tar", chosen.epoch_s)
-        command = _command(recipe, chosen, directory, users)
+        command = _command(recipe, chosen, directory)
         _run(command, directory / "log", name, stages.effects, stages.progress)
         _check_installed(chosen, directory / "status")
         namespace.remove_tree(work, stages.effects)
@@ -105,7 +106,7 @@ def _repository(chosen: PackageSet, files_at: Path, directory: Path, effects: Ef
     )
 
 
-def _write_users(users: tuple[User, ...], work: Path) -> Path:
+def _write_users(users: tuple[User, ...], work: Path) -> None:
     directory = work / "users"
     directory.mkdir()
     groups = dict.fromkeys((user.group, user.gid) for user in users)
@@ -115,50 +116,48 @@ def _write_users(users: tuple[User, ...], work: Path) -> Path:
             f"{user.name}:*:{user.uid}:{user.gid}::{user.home}:{user.shell}\n" for user in users
         )
     )
-    return directory
 
 
-def _command(recipe: ImageRecipe, chosen: PackageSet, directory: Path, users: Path) -> Command:
-    work = directory / "work"
+def _command(recipe: ImageRecipe, chosen: PackageSet, directory: Path) -> Command:
+    work = f"{_HERE}/work"
     hooks = (
         # The build machine's name goes into certificates and settings otherwise.
         "--setup-hook=hostname localhost",
-        f'--essential-hook=cat {_quoted(users / "group")} >>"$1"/etc/group',
-        f'--essential-hook=cat {_quoted(users / "passwd")} >>"$1"/etc/passwd',
-        f"--essential-hook=tar-in {_quoted(work / 'before.tar')} /",
-        # The repository is gone tomorrow, and its name differs from machine to machine.
+        f'--essential-hook=cat {work}/users/group >>"$1"/etc/group',
+        f'--essential-hook=cat {work}/users/passwd >>"$1"/etc/passwd',
+        f"--essential-hook=tar-in {work}/before.tar /",
+        # The repository is gone tomorrow.
         '--customize-hook=rm -f "$1"/etc/apt/sources.list',
-        f"--customize-hook=download /var/lib/dpkg/status {_quoted(directory / 'status')}",
+        f"--customize-hook=download /var/lib/dpkg/status {_HERE}/status",
+    )
+    words = (
+        _MMDEBSTRAP,
+        # We are root of our own namespace already.
+        "--mode=root",
+        "--variant=essential",
+        "--format=tar",
+        "--skip=check/qemu,output/dev",
+        f"--architectures={recipe.architecture.value}",
+        f"--include={','.join(recipe.packages.all)}",
+        *(f"--dpkgopt=path-exclude={glob}" for glob in recipe.packages.exclude_paths),
+        *(f"--dpkgopt=path-include={glob}" for glob in recipe.packages.include_paths),
+        *hooks,
+        recipe.suite,
+        f"{_HERE}/{ROOT}",
+        f"deb [trusted=yes] copy:{work}/repository ./",
     )
     command = Command(
-        (
-            _MMDEBSTRAP,
-            # We are root of our own namespace already.
-            "--mode=root",
-            "--variant=essential",
-            "--format=tar",
-            "--skip=check/qemu,output/dev",
-            f"--architectures={recipe.architecture.value}",
-            f"--include={','.join(recipe.packages.all)}",
-            *(f"--dpkgopt=path-exclude={glob}" for glob in recipe.packages.exclude_paths),
-            *(f"--dpkgopt=path-include={glob}" for glob in recipe.packages.include_paths),
-            *hooks,
-            recipe.suite,
-            str(directory / ROOT),
-            f"deb [trusted=yes] copy:{work / 'repository'} ./",
-        ),
+        # Neither apt nor mmdebstrap can do with every path, and no path may get into an image.
+        ("/bin/sh", "-c", f'mount --bind "$0" {_HERE} && exec "$@"', str(directory), *words),
         environment=(
             ("SOURCE_DATE_EPOCH", str(chosen.epoch_s)),
-            ("TMPDIR", str(work)),
+            ("TMPDIR", work),
             # The initial RAM disk is made later, with the overlays' settings.
             ("INITRD", "No"),
         ),
+        name="mmdebstrap",
     )
     return namespace.enclosed(command)
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "'\"'\"'") + "'"
 
 
 def _run(command: Command, log: Path, key: str, effects: Effects, progress: ProgressSink) -> None:
@@ -170,10 +169,20 @@ def _run(command: Command, log: Path, key: str, effects: Effects, progress: Prog
             time.sleep(_LOOK_EVERY_S)
             lines = _lines(log)
             progress.emit(StepAdvanced(key, 0, 0, lines[-1] if lines else ""))
+        progress.emit(StepAdvanced(key, 0, 0, _lines(log)[-1] if _lines(log) else ""))
     finally:
         programs.stop(process)
     if process.returncode != 0:
-        raise programs.failure(command, process.returncode, "\n".join(_lines(log)).encode())
+        raise _explain(command, process.returncode, _lines(log))
+
+
+def _explain(command: Command, status: int, lines: list[str]) -> ForgeError:
+    """Return the error of mmdebstrap, whose last lines say least."""
+    said = [line for line in lines if not line.startswith(("I: ", "Get:", "Setting up"))]
+    complaints = [line for line in said if line.startswith(_COMPLAINTS)]
+    first = said.index(complaints[0]) if complaints else len(said)
+    shown = said[max(0, first - _LINES_BEFORE) : first + _LINES_AFTER]
+    return programs.failure(command, status, "\n".join(shown or lines).encode())
 
 
 def _lines(log: Path) -> list[str]:

@@ -24,8 +24,7 @@ from applianceforge.imaging.content import (
 )
 from applianceforge.imaging.packages import ROOT
 from applianceforge.imaging.plan import Owned, Plan, Product
-from applianceforge.imaging.recipe import ForeignTree, ImageRecipe, error_of
-from applianceforge.imaging.recipe_table import Problem
+from applianceforge.imaging.recipe import ForeignTree, ImageRecipe
 from applianceforge.imaging.stages import Stages
 from applianceforge.model import errors
 from applianceforge.model.errors import ForgeError, ProgramFailedError
@@ -63,7 +62,6 @@ _OF_THE_INITRD = (
 )
 _FILE_SYSTEMS = UUID("6f4b6f2c-7c0e-5d5e-9a0c-2f6d1e4a8b37")
 _LONGEST_LABEL = 16
-_MIB = 1 << 20
 BELOW_DATA = f"{layout.DATA_MOUNT_POINT}/"
 
 
@@ -177,8 +175,7 @@ def make_slot(
         stages: Of this build.
 
     Raises:
-        RecipeError: A unit, path or owner that the recipe names is not there, or the slot is too
-            small.
+        RecipeError: A unit, path or owner that the recipe names is not there.
     """
     parts = (
         str(_SCHEMA),
@@ -216,13 +213,7 @@ def make_slot(
         trees = tuple((tree.path, obtain_tree(tree)) for tree, _ in inputs.trees)
         carry_out(todo, inputs.content, trees, stages)
 
-    made = stages.obtain(name, "make the slot's file system", make)
-    size_bytes = (made / IMAGE).stat().st_size
-    if size_bytes > recipe.slot_bytes:
-        what = f"is {recipe.slot_bytes // _MIB}MiB, and its content needs {-(-size_bytes // _MIB)}"
-        remedy = f"write at least {-(-size_bytes // _MIB)}MiB, or leave out packages or paths"
-        raise error_of(f"{recipe.name}.toml", [Problem("slot.size", what, remedy)])
-    return made
+    return stages.obtain(name, "make the slot's file system", make)
 
 
 def carry_out(

@@ -7,6 +7,7 @@ are the same by a lock file.
 
 import hashlib
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ _ROOT = Path(build.__file__).parent.parent.parent
 _TAKEN = ("applianceforge", "images")
 # The packages and what they are named by; nothing that was made of them.
 _SHARED = ("packages",)
+_DYING_S = 3.0
 _DRIVER = """
 import sys
 from pathlib import Path
@@ -81,8 +83,10 @@ def run(name: str = "legacy", progress: ProgressSink | None = None) -> list[str]
         shutil.copy(lock, ways[1].place / "images")
         for way in ways:
             _fill(way, shared)
+        found = _interrupt(ways[1], name)
+        for way in ways:
             _build(way, name)
-        return _compare(name, *(way.place / "out" for way in ways))
+        return found + _compare(name, *(way.place / "out" for way in ways))
 
 
 def _prepare(way: Way, shared: Path) -> None:
@@ -117,12 +121,54 @@ def _fill(way: Way, shared: Path) -> None:
         way.place.chmod(0o700)
 
 
+def _interrupt(way: Way, name: str) -> list[str]:
+    """Kill a build in the middle of the packages, as a power cut would, and look what is left."""
+    store = way.place / "cache"
+    with _start(way, name) as process:
+        while not list(store.glob(".root-*.new/work/mmdebstrap.*/usr/bin/dpkg")):
+            time.sleep(0.1)
+            if process.poll() is not None:
+                return ["the build ended before it could be interrupted"]
+        process.kill()
+    time.sleep(_DYING_S)
+    found = [f"a killed build left {path.name}" for path in store.glob("root-*")]
+    if way.user is not None:
+        found += [f"a killed build left running: {words}" for words in _running(way.user)]
+    return found
+
+
+def _ids_of(user: User) -> frozenset[int]:
+    name = pwd.getpwuid(user.uid).pw_name
+    lines = (line.split(":") for line in Path("/etc/subuid").read_text().splitlines())
+    (first, count) = next((int(line[1]), int(line[2])) for line in lines if line[0] == name)
+    return frozenset((user.uid, *range(first, first + count)))
+
+
+def _running(user: User) -> Iterable[str]:
+    """Return the command lines of what runs as a user, or as one of its subordinates."""
+    ids = _ids_of(user)
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if process.stat().st_uid in ids:
+                yield (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+
+
 def _build(way: Way, name: str) -> None:
+    began_s = time.monotonic()
+    with _start(way, name) as process:
+        status = process.wait()
+    assert status == 0, f"the build ended with status {status}"
+    who = "ourselves" if way.user is None else f"user {way.user.uid}"
+    print(f"{way.name}: built as {who} in {time.monotonic() - began_s:.0f} s", flush=True)
+
+
+def _start(way: Way, name: str) -> subprocess.Popen[bytes]:
     # Our own Python may lie where that user may not look; imaging needs no package beside it.
     python = sys.executable if way.user is None else "/usr/bin/python3"
     words = [way.place / "images" / f"{name}.toml", way.place / "cache", way.place / "out"]
-    began_s = time.monotonic()
-    subprocess.run(
+    return subprocess.Popen(
         [python, "-c", _DRIVER, *(str(word) for word in words)],
         env={
             "PATH": "/usr/bin:/bin",
@@ -136,10 +182,7 @@ def _build(way: Way, name: str) -> None:
         extra_groups=None if way.user is None else [],
         umask=way.umask,
         cwd=way.place,
-        check=True,
     )
-    who = "ourselves" if way.user is None else f"user {way.user.uid}"
-    print(f"{way.name}: built as {who} in {time.monotonic() - began_s:.0f} s", flush=True)
 
 
 def _compare(name: str, one: Path, other: Path) -> list[str]:

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,12 @@ def test_a_recipe_is_named_as_its_file(tmp_path: Path) -> None:
     file.write_text(SMALL)
     with pytest.raises(RecipeError, match=r"other\.toml: name is 'small'"):
         build.read_recipe(file)
+
+
+def test_the_recipe_in_the_documentation_is_one() -> None:
+    text = (build.RECIPES.parent / "docs/images.md").read_text()
+    (shown,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert recipe.decode(shown, "docs").name == "small"
+    keys = "\n".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
+    for known in ("exclude_paths", "initrd_paths", "default_target", "[[modes]]", "data.overlay"):
+        assert known in keys
