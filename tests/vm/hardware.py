@@ -52,6 +52,7 @@ class Disk:
         record: Whether what the guest writes and flushes is recorded.
         faults: What fails.
         own: The image itself is written to; for images that nobody else has.
+        read_only: The disk refuses writes; not over IDE, which knows no such disk.
     """
 
     image: Path
@@ -61,6 +62,7 @@ class Disk:
     record: bool = False
     faults: tuple[Fault, ...] = ()
     own: bool = False
+    read_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -242,6 +244,7 @@ def nodes(disk: Disk, number: int, files: Files) -> list[dict[str, Any]]:
             "driver": kind,
             "cache": quick,
             "file": {"driver": "file", "filename": str(path), "cache": quick},
+            "read-only": disk.read_only,
         }
     ]
     if disk.faults:

@@ -1,0 +1,61 @@
+"""Starting an image for a person: what is refused, and what is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.vm import run as running
+from tests.vm.hardware import Bus
+from tests.vm.run import RunError, check
+
+
+@pytest.mark.parametrize(
+    ("name", "disk", "memory_mib", "message"),
+    [
+        ("absent.raw", "ide", 512, "inv image.build"),
+        (".", "ide", 512, "is a directory"),
+        ("a.slot", "ide", 512, r"its name ends in \.img, \.qcow2, \.raw"),
+        ("a.raw", "floppy", 512, "known are ide, ahci, virtio, scsi"),
+        ("a.raw", "ide", 8, "8 MiB of memory are too few"),
+    ],
+)
+def test_refused(tmp_path: Path, name: str, disk: str, memory_mib: int, message: str) -> None:
+    (tmp_path / "a.raw").touch()
+    (tmp_path / "a.slot").touch()
+    with pytest.raises(RunError, match=message):
+        check(tmp_path / name, disk, memory_mib)
+
+
+def test_taken(tmp_path: Path) -> None:
+    (tmp_path / "a.qcow2").touch()
+    disk = check(tmp_path / "a.qcow2", "ahci", 256)
+    assert (disk.format, disk.bus, disk.own) == ("qcow2", Bus.AHCI, False)
+
+
+def test_what_a_person_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = tmp_path / "a.raw"
+    image.write_bytes(bytes(1 << 20))
+    script = tmp_path / "qemu"
+    script.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/words\nexit "$(cat {tmp_path}/status)"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(running, "find", lambda name: str(script))
+    monkeypatch.setenv("APPLIANCEFORGE_ACCELERATOR", "tcg")
+    said: list[str] = []
+    (tmp_path / "status").write_text("0")
+    assert running.run(image, cpu="coreduo", tell=said.append) == 0
+    text = "\n".join(said)
+    assert "Ctrl-A X" in text
+    assert "ssh -p" in text
+    words = (tmp_path / "words").read_text()
+    assert "-serial mon:stdio" in words
+    assert "-cpu coreduo" in words
+    assert list(tmp_path.glob("*.changes.qcow2")) == []
+    running.run(image, keep=True, tell=said.append)
+    running.run(image, keep=True, tell=said.append)
+    assert (tmp_path / "a.raw.changes.qcow2").exists()
+    assert image.read_bytes() == bytes(1 << 20)
+    (tmp_path / "status").write_text("1")
+    with pytest.raises(RunError, match="did not start"):
+        running.run(image, tell=said.append)
