@@ -29,7 +29,7 @@ TEMPLATE = Path(applianceforge.__file__ or "").parent.parent / "images/grub/grub
 _SIGNATURE = b"@SIGNATURE@"
 # The boot partition of the disk that the BIOS started from, whatever its number.
 _PREFIX = f"(,msdos{layout.BOOT_PARTITION})"
-_MODULES = (
+MODULES = (
     *("biosdisk", "part_msdos", "ext2"),
     *("normal", "test", "regexp", "echo", "true", "sleep"),
     *("loadenv", "cpuid", "serial", "terminal", "linux", "boot", "gzio"),
@@ -70,7 +70,7 @@ def core_image(effects: Effects) -> CoreImage:
                 (
                     *(str(_PROGRAM), "--format", "i386-pc", "--directory", str(_FILES)),
                     *("--prefix", _PREFIX, "--output", str(core)),
-                    *(*_MODULES, *_FOR_PEOPLE),
+                    *(*MODULES, *_FOR_PEOPLE),
                 ),
             ),
             effects,

@@ -140,3 +140,80 @@ def test_mutated_copies_never_raise(at: int, change: bytes) -> None:
     copy = bootenv.decode(data)
     assert copy.problems or copy.generation >= 0
     bootenv.sane((data, good))
+
+
+SLOTS = st.builds(bootenv.SlotVariables, st.booleans(), st.integers(0, 3), st.booleans())
+ENVIRONMENTS = st.builds(
+    bootenv.Environment,
+    st.integers(0, bootenv.HIGHEST_NUMBER),
+    st.sampled_from("ab"),
+    SLOTS,
+    SLOTS,
+    st.from_regex(bootenv.REASON, fullmatch=True),
+)
+
+
+@given(ENVIRONMENTS)
+def test_an_environment_comes_back(one: bootenv.Environment) -> None:
+    data = bootenv.encode(one)
+    assert len(data) == envblock.BLOCK_BYTES
+    assert data[bootenv.DECIDING_BYTES :].strip(b"#") == b""
+    assert bootenv.complete(data) == one
+    assert bootenv.decode(data).problems == ()
+    assert bootenv.decode(data).generation == one.generation
+
+
+@needs_grub
+def test_grub_editenv_reads_what_is_encoded(tmp_path: Path) -> None:
+    path = tmp_path / "env1"
+    path.write_bytes(bootenv.encode(bootenv.FACTORY))
+    listed = subprocess.run(["grub-editenv", str(path), "list"], capture_output=True, check=True)
+    assert listed.stdout.decode().splitlines() == [
+        *("gen=1", "primary=a", "a_boot=1", "a_tries=0", "a_good=1"),
+        *("b_boot=0", "b_tries=0", "b_good=0", "reason=none", "end=1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        bootenv.FACTORY._replace(generation=-1),
+        bootenv.FACTORY._replace(generation=bootenv.HIGHEST_NUMBER + 1),
+        bootenv.FACTORY._replace(primary="c"),
+        bootenv.FACTORY._replace(a=bootenv.SlotVariables(True, 4, False)),
+        bootenv.FACTORY._replace(reason=""),
+        bootenv.FACTORY._replace(reason="two words"),
+        bootenv.FACTORY._replace(reason="x" * 65),
+    ],
+)
+def test_what_is_not_encoded(wrong: bootenv.Environment) -> None:
+    with pytest.raises(ValueError, match=r"reason|instead of"):
+        bootenv.encode(wrong)
+
+
+@given(st.binary(max_size=1100), ENVIRONMENTS, st.integers(0, 1023))
+def test_grubs_reading_is_never_stricter(data: bytes, one: bootenv.Environment, at: int) -> None:
+    """Whatever a report finds complete, GRUB and the writer do too, and with the same values."""
+    good = bootenv.encode(one)
+    mixed = (good[:at] + data)[:1024].ljust(1024, b"#")
+    for block in (mixed, envblock.SIGNATURE + data):
+        strict, seen = bootenv.decode(block), bootenv.complete(block)
+        if not strict.problems:
+            assert seen is not None
+            assert seen.generation == strict.generation
+
+
+def test_the_marker() -> None:
+    for slot in ("a", "b", ""):
+        data = bootenv.encode_marker(slot)
+        assert len(data) == envblock.BLOCK_BYTES
+        assert bootenv.decode_marker(data) == slot
+    assert bootenv.decode_marker(b"") == ""
+    assert bootenv.decode_marker(envblock.encode([("good", "c")])) == ""
+
+
+def test_the_first_of_equal_copies() -> None:
+    older = bootenv.encode(bootenv.FACTORY)
+    assert bootenv.newest((older, older)) == 0
+    assert bootenv.newest((b"", older)) == 1
+    assert bootenv.newest((b"", b"")) is None
