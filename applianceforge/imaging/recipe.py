@@ -36,6 +36,7 @@ _GLOB = r"/[^\0\n]*"
 _DIRECTORY = r"[A-Za-z0-9][A-Za-z0-9._/-]*"
 _UNIT = r"[A-Za-z0-9@:_.\\-]+\.(service|socket|timer|target|mount|path|device|swap|automount|slice)"
 _MODE = r"[0-7]{3,4}"
+_ARGUMENTS = r"[ -\[\]-~]+"
 _LINE = r"[^\0\n]+"
 
 
@@ -222,7 +223,7 @@ def _recipe(table: Table) -> ImageRecipe:
         data_bytes = data.size("size", _SMALLEST_DATA_BYTES, _LARGEST_BYTES)
         data_overlay = data.text("overlay", _DIRECTORY, "a directory beside the recipe", "")
     with table.table("boot", required=False) as boot:
-        arguments = boot.text("arguments", _LINE, "one line of the kernel's arguments", "")
+        arguments = boot.text("arguments", _ARGUMENTS, "one line of plain ASCII, no backslash", "")
         if len(arguments) > _LONGEST_ARGUMENTS:
             boot.problem(
                 "arguments",

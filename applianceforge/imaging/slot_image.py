@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID, uuid5
 
-from applianceforge.formats import envblock
 from applianceforge.imaging import namespace, plan, store
 from applianceforge.imaging.content import (
     Entry,
@@ -28,7 +27,8 @@ from applianceforge.imaging.recipe import ForeignTree, ImageRecipe
 from applianceforge.imaging.stages import Stages
 from applianceforge.model import errors
 from applianceforge.model.errors import ForgeError, ProgramFailedError
-from applianceforge.slots import layout
+from applianceforge.slots import description, layout
+from applianceforge.slots.description import Description
 from applianceforge.system import programs
 from applianceforge.system.programs import Command
 
@@ -101,14 +101,9 @@ def _release(recipe: ImageRecipe) -> str:
 
 
 def _description(recipe: ImageRecipe) -> bytes:
-    values = (
-        "1",
-        recipe.architecture.value,
-        recipe.name,
-        recipe.version,
-        recipe.boot_arguments,
+    return description.encode(
+        Description(recipe.architecture, recipe.name, recipe.version, recipe.boot_arguments)
     )
-    return envblock.encode(zip(layout.SLOT_VARIABLES, values, strict=True))
 
 
 def initrd_content(recipe: ImageRecipe, content: Tree) -> Tree:

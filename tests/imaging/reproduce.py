@@ -76,7 +76,7 @@ def run(name: str = "legacy", progress: ProgressSink | None = None) -> list[str]
             ),
         )
         for way in ways:
-            _prepare(way, shared)
+            _prepare(way)
         options = build.Options(build.WITHOUT_SECURITY)
         recipe = ways[0].place / "images" / f"{name}.toml"
         lock = build.write_lock(recipe, shared, Effects(), progress, options)
@@ -89,7 +89,7 @@ def run(name: str = "legacy", progress: ProgressSink | None = None) -> list[str]
         return found + _compare(name, *(way.place / "out" for way in ways))
 
 
-def _prepare(way: Way, shared: Path) -> None:
+def _prepare(way: Way) -> None:
     """Copy the checkout, its files in another order and with other dates."""
     for part in _TAKEN:
         found = [path for path in (_ROOT / part).rglob("*") if "__pycache__" not in path.parts]

@@ -120,6 +120,11 @@ def test_every_key_is_read() -> None:
             "shorten it to 700",
         ),
         (
+            SMALL + '[boot]\narguments = "a=ä"\n',
+            "boot.arguments is 'a=ä'",
+            "plain ASCII",
+        ),
+        (
             SMALL + '[[modes]]\npath = "/a/../b"\nmode = "0640"\n',
             "has /a/../b, which goes up",
             "name the place itself",
