@@ -35,6 +35,7 @@ Tell = Callable[[str], None]
 _GROWN_BYTES = 128 << 20
 _MIB = 1 << 20
 _SECOND_BOOT_S = 900.0
+_GOOD = "applianceforge slot status | grep -q '^b .*good.*runs'"
 EFFORT = Effort(subsets=3, torn=4, prefixes=24)
 
 
@@ -112,11 +113,11 @@ def record(scene: Scene, directory: Path, tell: Tell = print) -> Recording:
         with machine.subtest("start it"):
             machine.reboot()
             assert "forge.slot=b" in machine.succeed("cat /proc/cmdline")
-            machine.wait_for_unit("multi-user.target", timeout_s=_SECOND_BOOT_S)
         with machine.subtest("mark it good"):
             if scene.ends_good:
-                machine.succeed("applianceforge slot mark-good", timeout_s=120)
-            machine.wait_for_unit("forge-settle.service", timeout_s=_SECOND_BOOT_S)
+                machine.wait_until_succeeds("applianceforge slot mark-good", timeout_s=120)
+            machine.wait_for_unit("multi-user.target", timeout_s=_SECOND_BOOT_S)
+            machine.wait_until_succeeds(_GOOD, timeout_s=_SECOND_BOOT_S)
             machine.succeed("sync")
         recording = recorder.take(machine, 0, directory)
     settled.unlink()
