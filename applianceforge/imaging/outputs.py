@@ -23,12 +23,14 @@ from uuid import UUID
 from applianceforge.formats import vhd, vmdk
 from applianceforge.imaging import disk, ova, ovf
 from applianceforge.imaging.ovf import Machine
-from applianceforge.model.errors import NotProvedError, ProgramFailedError
+from applianceforge.model.errors import NotProvedError, ProgramFailedError, SettingsError
 from applianceforge.system import files, programs, sparse
 from applianceforge.system.effects import Effects
 from applianceforge.system.programs import Command
 from applianceforge.system.progress import NoProgress, ProgressSink, StepEnded, StepStarted
 
+# Goes up when the same disk makes other files than before.
+_SCHEMA = 1
 _QEMU_IMG = "/usr/bin/qemu-img"
 _PUBLIC = 0o644
 # 2000-01-01T00:00:00Z, from where a VHD counts.
@@ -50,6 +52,22 @@ class Output(Enum):
     def path(self, directory: Path, name: str) -> Path:
         """Return where the file for a release lies."""
         return directory / f"{name}.{self.value}"
+
+
+def named(words: Iterable[str]) -> tuple[Output, ...]:
+    """Return outputs by their names, each once.
+
+    Raises:
+        SettingsError: There is none of that name.
+    """
+    known = {output.value: output for output in Output}
+    wanted = dict.fromkeys(words)
+    unknown = sorted(word for word in wanted if word not in known)
+    if unknown:
+        raise SettingsError(
+            f"there is no output {', '.join(unknown)}", hint=f"name some of {', '.join(known)}"
+        )
+    return tuple(known[word] for word in wanted)
 
 
 @dataclass(frozen=True)
@@ -82,7 +100,9 @@ def write_all(
     effects: Effects,
     progress: ProgressSink | None = None,
 ) -> tuple[Path, ...]:
-    """Write several outputs; the disk of a vmdk is packed into the ova as it is.
+    """Write several outputs; what is there and was made of the same disk, stays.
+
+    The disk of a vmdk is packed into the ova as it is.
 
     Args:
         outputs: Their kinds.
@@ -100,15 +120,34 @@ def write_all(
         ForgeError: See `write`; outputs before the one that failed are there and whole.
     """
     sink = progress or NoProgress()
-    wanted = [output for output in Output if output in set(outputs)]
-    paths = [output.path(directory, name) for output in wanted]
+    asked = set(outputs)
+    wanted = [output for output in Output if output in asked]
+    paths = [output.path(directory.absolute(), name) for output in wanted]
     for number, (output, path) in enumerate(zip(wanted, paths, strict=True), 1):
+        stamp = path.with_name(f".{path.name}.made")
+        if path == raw.absolute() or _is_there(stamp, raw, path, identity):
+            continue
         began_s = time.monotonic()
+        stamp.unlink(missing_ok=True)
         sink.emit(StepStarted(path.name, f"write {path.name}", number, len(wanted), 0))
         write(output, raw, path, identity, effects, vmdk_is_there=Output.VMDK in wanted)
+        files.write_file(stamp, _marks(raw, path, identity), effects, mode=_PUBLIC)
         took_s = time.monotonic() - began_s
         sink.emit(StepEnded(path.name, took_s, files.used_bytes(path), 0, str(path)))
     return tuple(paths)
+
+
+def _is_there(stamp: Path, raw: Path, path: Path, identity: Identity) -> bool:
+    """Return whether a file was made of this disk, and neither has changed since."""
+    try:
+        return stamp.read_bytes() == _marks(raw, path, identity)
+    except OSError:
+        return False
+
+
+def _marks(raw: Path, path: Path, identity: Identity) -> bytes:
+    marks = [[one.st_size, one.st_mtime_ns, one.st_ino] for one in (raw.stat(), path.stat())]
+    return json.dumps([_SCHEMA, repr(identity), *marks]).encode()
 
 
 def write(

@@ -20,7 +20,7 @@ from applianceforge.model.errors import (
     ProgramFailedError,
     SettingsError,
 )
-from applianceforge.system import programs
+from applianceforge.system import programs, sparse
 from applianceforge.system.effects import Effects
 from applianceforge.system.programs import Command
 from tests.imaging import disks
@@ -71,6 +71,38 @@ def test_twice_from_two_places_gives_the_same(
     assert digest(again) == digest(made[output])
     assert again.stat().st_mode & 0o777 == 0o644
     assert {path.name for path in tmp_path.iterdir()} == {"another.raw", again.name}
+
+
+@pytest.mark.real
+def test_what_has_not_changed_is_not_made_again(raw: Path, tmp_path: Path) -> None:
+    wanted = (Output.QCOW2, Output.VMDK, Output.OVA)
+    copy = tmp_path / "disk.raw"
+    sparse.create(copy, raw.stat().st_size, Effects())
+    sparse.copy_into(raw, copy, 0, Effects())
+
+    def effects_of_writing() -> int:
+        effects = Effects()
+        outputs.write_all(wanted, copy, tmp_path, NAME, IDENTITY, effects)
+        return effects.count
+
+    assert effects_of_writing() > 0
+    before = {path.name: path.stat().st_ino for path in tmp_path.iterdir()}
+    assert effects_of_writing() == 0
+    assert {path.name: path.stat().st_ino for path in tmp_path.iterdir()} == before
+    (tmp_path / f"{NAME}.qcow2").write_bytes(b"changed")
+    assert effects_of_writing() > 0
+    assert (tmp_path / f"{NAME}.qcow2").read_bytes().startswith(b"QFI")
+    sparse.write_at(copy, 5, b"boot", Effects())
+    old = digest(tmp_path / f"{NAME}.ova")
+    assert effects_of_writing() > 0
+    assert digest(tmp_path / f"{NAME}.ova") != old
+
+
+def test_outputs_are_named() -> None:
+    assert outputs.named(["vhd", "raw", "vhd"]) == (Output.VHD, Output.RAW)
+    with pytest.raises(SettingsError, match="no output vdi, vhdx") as caught:
+        outputs.named(["vhdx", "ova", "vdi"])
+    assert "raw, qcow2, vmdk, vhd, ova" in caught.value.hint
 
 
 @pytest.mark.real
