@@ -1,4 +1,4 @@
--- What a new gateway begins with: its settings, its first certificate, and who counts its mail.
+-- Before gateway-finish.sql. What a new gateway begins with: its settings, its first certificate, and who counts its mail.
 
 SET client_encoding = 'UTF8';
 SET search_path = public;
@@ -22,4 +22,3 @@ INSERT INTO config.setting (path, value, changed_at) VALUES
     ('web.language', '"en"', now());
 INSERT INTO config.certificate (name, valid, purpose)
     VALUES ('first', tstzrange(now(), now() + '90 days'), 'smtp');
-ANALYZE;
