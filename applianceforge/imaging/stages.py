@@ -12,6 +12,9 @@ from applianceforge.system.progress import ProgressSink, StepEnded, StepStarted
 
 # In the order in which they are made, by the first word of their names.
 _ORDER = ("choice", "root", "initrd", "foreign", "slot", "data", "disk")
+# Slots are large, and each change of a file makes another.
+_KEPT = 3
+_IDLE_S = 3600.0
 
 
 @dataclass
@@ -40,7 +43,12 @@ class Stages:
             used = files.used_bytes(directory)
             self.progress.emit(StepEnded(name, time.monotonic() - began_s, used, 0, name))
 
-        return store.obtain(self.cache, name, making, self.effects, remove=namespace.remove_tree)
+        entry = store.obtain(self.cache, name, making, self.effects, remove=namespace.remove_tree)
+        store.used(entry)
+        if name in self.made:
+            prefix = name.rpartition("-")[0]
+            store.prune(self.cache, prefix, self.effects, keep=_KEPT, idle_s=_IDLE_S)
+        return entry
 
     def started(self, name: str, title: str) -> None:
         """Tell of a stage that is being made."""

@@ -8,8 +8,9 @@ other; what an interruption left behind is removed by the next maker.
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from applianceforge.system import files
@@ -68,6 +69,32 @@ def obtain(
             files.sync_tree(staging, effects)
             files.rename(staging, entry, effects)
     return entry
+
+
+def used(entry: Path) -> None:
+    """Note that an entry is in use now, for `prune`."""
+    with suppress(OSError):  # Somebody else's store serves as well.
+        os.utime(entry)
+
+
+def prune(store: Path, prefix: str, effects: Effects, *, keep: int, idle_s: float) -> None:
+    """Remove the entries of a kind that were not used for long.
+
+    Args:
+        store: The directory of all entries.
+        prefix: What the kind's names begin with, up to the key.
+        effects: Told of the removals.
+        keep: How many stay in any case, those that were used last.
+        idle_s: How long ago the others must have been used.
+    """
+    found = []
+    for entry in store.glob(f"{prefix}-*"):
+        with suppress(FileNotFoundError):
+            if len(entry.name) == len(prefix) + 1 + _KEY_DIGITS:
+                found.append((entry.stat().st_mtime, entry))
+    for used_s, entry in sorted(found, reverse=True)[keep:]:
+        if used_s < time.time() - idle_s:
+            files.remove_tree(entry, effects)
 
 
 def make_public_directory(path: Path, effects: Effects) -> None:
