@@ -13,6 +13,7 @@ from tests.appliance import cache
 VARIABLE = "APPLIANCEFORGE_ARTEFACTS"
 KEEP_DISKS = "APPLIANCEFORGE_KEEP_DISKS"
 _KEPT_COUNT = 20
+_OURS = re.compile(r"\d{8}-\d{6}-")
 
 
 def directory() -> Path:
@@ -48,6 +49,9 @@ def keep(name: str, texts: dict[str, str], files: list[Path], disks: list[Path])
             path = target / original.name
             shutil.copyfile(original, path)
             kept.append(path)
-    for old in sorted(above.iterdir())[:-_KEPT_COUNT]:
-        shutil.rmtree(old, ignore_errors=True)
+    # Only what this made, and never in a directory that a person named.
+    if VARIABLE not in os.environ:
+        ours = sorted(path for path in above.iterdir() if _OURS.match(path.name))
+        for old in ours[:-_KEPT_COUNT]:
+            shutil.rmtree(old, ignore_errors=True)
     return kept

@@ -81,10 +81,14 @@ class Machine:
         self._boots_in_snapshots: dict[str, str | None] = {}
         self.events: list[Event] = []
         self._subtests: list[str] = []
-        for number, disk in enumerate(hardware.disks):
-            overlays.prepare(disk, self.files.overlay(number))
-            if disk.record:
-                self.files.write_log(number).touch()
+        try:
+            for number, disk in enumerate(hardware.disks):
+                overlays.prepare(disk, self.files.overlay(number))
+                if disk.record:
+                    self.files.write_log(number).touch()
+        except BaseException:
+            self._place.cleanup()
+            raise
 
     def __enter__(self) -> Self:
         return self

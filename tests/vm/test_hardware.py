@@ -12,6 +12,7 @@ import pytest
 
 from tests.vm import overlays
 from tests.vm.hardware import Bus, Disk, Fault, Files, Hardware, Kernel, command_line, nodes
+from tests.vm.machine import Machine
 
 IMAGE = Path("/images/a.raw")
 
@@ -114,4 +115,4 @@ def test_overlay_of_a_size(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is larger than 512 bytes"):
         overlays.prepare(Disk(image, size_bytes=512), tmp_path / "small")
     with pytest.raises(AssertionError, match="absent"):
-        overlays.prepare(Disk(tmp_path / "absent"), tmp_path / "none")
+        Machine(Hardware((Disk(tmp_path / "absent"),)))
