@@ -108,10 +108,10 @@ class SlotMarks:
             self.environment.mark_bad(self.slot, word)
 
     def _state(self) -> State:
-        return states.state_of(self.environment.read(), self.slot)
+        return states.state_of(self.environment.recover(self.slot), self.slot)
 
     def _is_given_up(self) -> bool:
-        found = self.environment.read()
+        found = self.environment.recover(self.slot)
         given_up = states.state_of(found, self.slot) is State.NOT_BOOTABLE
         return given_up and reasons.split(found.reason)[0] is self.slot
 

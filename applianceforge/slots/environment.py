@@ -100,6 +100,18 @@ class Loader:
             )
         return environment
 
+    def recover(self, booted: Slot) -> Environment:
+        """Return the environment; if both copies are lost, write them anew.
+
+        What runs may then go on, with all tries, or as good if the marker says so. The other slot
+        is not bootable: nobody knows any more what it holds.
+
+        Raises:
+            BootEnvironmentError: It cannot be written.
+        """
+        with held(self.directory):
+            return self._read_or_renew(booted)
+
     def begin_writing(self, slot: Slot) -> Environment:
         """Let nothing start a slot any more, whichever copy or marker it follows.
 
@@ -180,13 +192,14 @@ class Loader:
                 return None
 
     def _read_or_renew(self, booted: Slot) -> Environment:
-        """Return the environment; if it is lost, write one in which what runs may go on."""
+        """Return the environment, written anew if it is lost; see `recover`."""
         copies = self.copies()
         if bootenv.newest(copies) is not None:
             return self.read()
         renewed = Environment(0, booted.value, bootenv.NOT_BOOTABLE, bootenv.NOT_BOOTABLE)
         state = State.GOOD if self.marker() is booted else State.ACTIVATED
-        return self._write(states.with_state(renewed, booted, state))
+        # Twice: neither of the two that were lost may be left as it is.
+        return self._write(self._write(states.with_state(renewed, booted, state)))
 
     def _change(self, environment: Environment) -> Environment:
         return environment if environment == self.read() else self._write(environment)

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from applianceforge.cpuid import facts as cpuid
 from applianceforge.formats.envblock import BLOCK_BYTES
+from applianceforge.imaging import grub as imaging
 from applianceforge.preflight.facts import Facts, FileSystem
 from applianceforge.preflight.gather import gather
+from applianceforge.system.effects import Effects
 from tests.formats.test_grub import FILES, install
 from tests.preflight import trees
 
@@ -349,6 +351,22 @@ def test_grub_on_the_boot_disk(tmp_path: Path) -> None:
     loader = gather(root).boot_loader
     assert loader is not None
     assert loader.untouched is None
+
+
+@pytest.mark.skipif(not (FILES / "boot.img").exists(), reason="grub-pc-bin is not installed")
+def test_the_boot_partition_of_an_appliance_of_ours(tmp_path: Path) -> None:
+    image = imaging.core_image(Effects())
+    files = imaging.boot_files(0x11223344, image)
+    placed = imaging.install(image)
+    root = trees.appliance(tmp_path / "root", b"another")
+    disk = placed.code.ljust(510, b"\0") + b"\x55\xaa" + placed.gap
+    trees.grow(root, {f"/boot/loader/{name}": content for name, content in files.items()})
+    trees.grow(root, {"/dev/sda": disk.ljust(1 << 20, b"\0")})
+    facts = gather(root)
+    assert facts.boot_environments == (files["env1"], files["env2"])
+    assert facts.boot_loader is not None
+    assert facts.boot_loader.untouched is True
+    assert "as in /boot/loader" in facts.boot_loader.evidence[0]
 
 
 def test_the_boot_environment(tmp_path: Path) -> None:

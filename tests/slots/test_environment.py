@@ -144,6 +144,17 @@ def test_both_copies_lost(loader: Loader, directory: Path) -> None:
     assert loader.read().a == bootenv.KNOWN_GOOD
 
 
+@pytest.mark.parametrize("filling", [b"", bytes(1024), b"#" * 1024])
+def test_what_is_lost_is_written_anew(filling: bytes, loader: Loader, directory: Path) -> None:
+    assert loader.recover(B) == loader.read()
+    for name in ("env1", "env2"):
+        (directory / name).write_bytes(filling)
+    found = loader.recover(A)
+    assert (found.primary, found.a, found.b) == ("a", bootenv.KNOWN_GOOD, bootenv.NOT_BOOTABLE)
+    assert bootenv.sane(loader.copies()) == ()
+    assert all(bootenv.complete(copy) is not None for copy in loader.copies())
+
+
 def test_no_environment_at_all(tmp_path: Path, effects: Effects) -> None:
     with pytest.raises(BootEnvironmentError, match="there is no boot environment"):
         Loader(tmp_path, effects).read()
