@@ -105,7 +105,8 @@ def machine(
 
 
 def _psql(box: Machine, question: str) -> str:
-    return box.succeed(f'psql -h /run/postgresql -U postgres -d gateway -AtXc "{question}"').strip()
+    program = "/usr/lib/postgresql/15/bin/psql -h /run/postgresql -U postgres -d gateway"
+    return box.succeed(f'{program} -AtXc "{question}"').strip()
 
 
 def prepare(place: Path) -> Prepared:
