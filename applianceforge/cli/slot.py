@@ -34,11 +34,20 @@ Command = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Place:
-    """Where the slots are, and their boot environment."""
+    """Where the slots are, and their boot environment.
+
+    Attributes:
+        disk: The disk with the slots.
+        loader: Its boot environment.
+        effects: Told of each write.
+        passed_over: Why GRUB passed a slot over when it started this system, as it told the
+            kernel; it may have been unable to write that down.
+    """
 
     disk: BootDisk
     loader: Loader
     effects: Effects
+    passed_over: str = ""
 
 
 def _placed(command: Command) -> Command:
@@ -73,10 +82,12 @@ def _place(
         BootDiskError: The system does not run from a disk with two slots.
         AccessDeniedError: Only root may change that disk.
     """
+    passed_over = ""
     if booted is not None and boot_directory is not None:
         found = BootDisk(Slot(booted), boot_directory)
     else:
         found = disk.find()
+        passed_over = disk.passed_over()
         if changes and os.geteuid() != 0:
             raise AccessDeniedError(
                 "only root may change what starts this machine",
@@ -94,7 +105,7 @@ def _place(
         else:
             found = replace(found, slot_a=device)
     effects = Effects()
-    return Place(found, Loader(found.loader, effects), effects)
+    return Place(found, Loader(found.loader, effects), effects, passed_over)
 
 
 @click.group()
@@ -249,6 +260,11 @@ def _problems(place: Place) -> tuple[str, ...]:
     return bootenv.sane(place.loader.copies())
 
 
+def _reason(place: Place, environment: Environment) -> str:
+    """Return why a slot was passed over or marked bad last; "" if none was."""
+    return place.passed_over if environment.reason == NO_REASON else environment.reason
+
+
 def _document(place: Place, environment: Environment) -> dict[str, Any]:
     marker = place.loader.marker()
     slots: dict[str, Any] = {}
@@ -262,14 +278,15 @@ def _document(place: Place, environment: Environment) -> dict[str, Any]:
             "good": variables.good,
             "problem": content.problem or None,
         } | _described(content.description)
-    about, word = reasons.split(environment.reason)
-    known = None if environment.reason == NO_REASON else reasons.explain(word)
+    text = _reason(place, environment)
+    about, word = reasons.split(text)
+    known = reasons.explain(word) if text else None
     return {
         "schema": _SCHEMA,
         "booted": place.disk.booted.value,
         "primary": environment.primary,
         "generation": environment.generation,
-        "reason": None if known is None else environment.reason,
+        "reason": text or None,
         "reason_slot": None if known is None or about is None else about.value,
         "reason_sentence": None if known is None else known.sentence,
         "remedy": None if known is None else known.remedy,
@@ -294,8 +311,8 @@ def _show(place: Place, environment: Environment, console: Console) -> None:
         state = states.state_of(environment, which).value
         table.add_row(which.value, state, ", ".join(marks), Text(held))
     console.print(table)
-    if environment.reason != NO_REASON:
-        about, word = reasons.split(environment.reason)
+    if text := _reason(place, environment):
+        about, word = reasons.split(text)
         reason = reasons.explain(word)
         which_slot = "" if about is None else f"Slot {about.value}: "
         console.print(Text(f"\n{which_slot}{reason.sentence}. To do: {reason.remedy}."))

@@ -146,6 +146,18 @@ def test_a_64_bit_slot_is_not_activated_without_long_mode(
     assert _json(run, capsys)["primary"] == "a"
 
 
+def test_what_grub_could_only_tell_the_kernel(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "find", lambda: disk.BootDisk(Slot.A, place / "boot"))
+    monkeypatch.setattr(disk, "passed_over", lambda: "b-not-counted")
+    slot_view.slot.main(["status", "--json"], standalone_mode=False)
+    seen = json.loads(capsys.readouterr().out)
+    assert (seen["reason"], seen["reason_slot"]) == ("b-not-counted", "b")
+    slot_view.slot.main(["status"], standalone_mode=False)
+    assert "could not write the number of tries" in capsys.readouterr().out
+
+
 def test_a_machine_without_slots(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     def invoke() -> int:
         slot_view.slot.main(["status", "--boot-directory", str(tmp_path)], standalone_mode=False)
