@@ -83,6 +83,7 @@ def choose(
             f"{recipe.name}.toml",
             "trees.packages" if one.path else "packages.include",
             essential=not one.path,
+            kernel="" if one.path else recipe.packages.kernel,
         )
 
     def make(directory: Path) -> None:

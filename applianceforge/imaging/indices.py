@@ -138,6 +138,7 @@ def resolve(
     key: str,
     *,
     essential: bool,
+    kernel: str = "",
 ) -> PackageSet:
     """Choose the packages: what is wanted, and what that depends on.
 
@@ -149,6 +150,7 @@ def resolve(
         file: The recipe's name, for messages.
         key: The recipe's key that names them, for messages.
         essential: Take what Debian counts as essential too.
+        kernel: The package that the key packages.kernel names, for messages.
 
     Raises:
         RecipeError: A package does not exist.
@@ -161,7 +163,8 @@ def resolve(
     except ProgramFailedError as error:
         missing = [m[1] or m[2] for line in error.evidence if (m := _NOT_THERE.match(line))]
         if missing:
-            raise _no_such(source, missing, index, effects, file, key) from error
+            keyed = [("packages.kernel" if one == kernel else key, one) for one in missing]
+            raise _no_such(source, keyed, index, effects, file) from error
         raise ProgramFailedError(
             f"{file}: the packages in {key} cannot be installed together",
             hint="leave out one of those that apt names",
@@ -178,7 +181,7 @@ def resolve(
 
 
 def _no_such(
-    source: Source, missing: list[str], index: Path, effects: Effects, file: str, key: str
+    source: Source, missing: list[tuple[str, str]], index: Path, effects: Effects, file: str
 ) -> ForgeError:
     said = programs.run(_apt(index, source, _APT_CACHE, "pkgnames"), effects).stdout.decode()
     known = said.split()
@@ -187,7 +190,7 @@ def _no_such(
         file,
         [
             Problem.unknown(key, f"has {name}, which is no package of {suite}", name, known)
-            for name in missing
+            for key, name in missing
         ],
     )
 

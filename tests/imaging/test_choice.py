@@ -74,9 +74,16 @@ def index() -> Path:
 SOURCE = Source("bookworm", Architecture.I386, False)
 
 
-def resolve(index: Path, *names: str) -> package_set.PackageSet:
+def resolve(index: Path, *names: str, kernel: str = "") -> package_set.PackageSet:
     return indices.resolve(
-        SOURCE, names, index, Effects(), "x.toml", "packages.include", essential=False
+        SOURCE,
+        names,
+        index,
+        Effects(),
+        "x.toml",
+        "packages.include",
+        essential=False,
+        kernel=kernel,
     )
 
 
@@ -99,6 +106,13 @@ def test_packages_that_do_not_exist_are_named_before_anything_is_built(index: Pa
     assert said.startswith("x.toml: packages.include has postgresql-155, which is no package")
     assert "no-such-thing-at-all" in said
     assert "did you mean postgresql-15?" in caught.value.hint
+
+
+@pytest.mark.real
+def test_a_kernel_that_does_not_exist(index: Path) -> None:
+    with pytest.raises(RecipeError, match=r"packages\.kernel has linux-image-868") as caught:
+        resolve(index, "hello", "linux-image-868", kernel="linux-image-868")
+    assert "did you mean linux-image-686?" in caught.value.hint
 
 
 @pytest.mark.real

@@ -18,7 +18,7 @@ from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import RecipeError
 from applianceforge.slots import description
 from applianceforge.slots.description import Description
-from tests.imaging import builds
+from tests.imaging import builds, differences
 
 FILES = {
     "boot/vmlinuz-6.1.0-1": "a kernel",
@@ -123,7 +123,11 @@ def test_the_same_slot_twice(tmp_path: Path) -> None:
     assert one != other
     assert one.read_bytes() == other.read_bytes()
     (tmp_path / "overlay/etc/hostname").write_text("other\n")
-    assert make(recipe, tmp_path, "one", root).parent != one.parent
+    changed = make(recipe, tmp_path, "one", root)
+    assert changed.parent != one.parent
+    assert any("etc/hostname" in line for line in differences.of_file_systems(one, changed))
+    assert differences.of_file_systems(one, other) == []
+    assert differences.of_bytes(one, changed)
 
 
 def device(name: str, kind: bytes) -> tarfile.TarInfo:
