@@ -10,8 +10,9 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
+from rich.console import Console
 
-from applianceforge.imaging import build, zipapp
+from applianceforge.imaging import build, show, show_picture, zipapp
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import ForgeError, exit_status_of
 from applianceforge.system.effects import Effects
@@ -20,10 +21,14 @@ from tests import fuzz_dumps, fuzz_rrd
 from tests.appliance import cache, legacy
 from tests.appliance.demo import prepare
 from tests.appliance.lines import Lines
+from tests.bench import disk as bench_of_disks
+from tests.bench import image as bench_of_images
 from tests.bench import migrate as bench
 from tests.bench import probe, scanner
 from tests.crash import every
-from tests.vm import processors
+from tests.imaging import reproduce
+from tests.vm import processors, stories
+from tests.vm import run as machine
 
 _INTERRUPTED = 130
 _PYTHON_DIRECTORY = Path(sys.executable).parent
@@ -179,6 +184,32 @@ def test_processors(_context: Context, jobs: int = 2) -> None:
 
 
 @task(
+    name="vm",
+    help={"story": "which; may be given several times, and all of them are told without it"},
+    iterable=["story"],
+)
+def test_vm(_context: Context, story: list[str]) -> None:
+    """Tell the long stories of virtual machines: crossings, power cuts, GRUB against its model."""
+    try:
+        problems = stories.run(story)
+    except ValueError as error:
+        raise Exit(str(error), code=2) from error
+    except ForgeError as error:
+        raise _exit_of(error) from error
+    raise Exit("\n".join(problems), code=1 if problems else 0)
+
+
+@task(name="images", help={"name": "of the recipe"})
+def test_images(_context: Context, name: str = "legacy") -> None:
+    """Build an image twice, as other users in other places and times, and compare every byte."""
+    try:
+        problems = reproduce.run(name, Lines())
+    except ForgeError as error:
+        raise _exit_of(error) from error
+    raise Exit("\n".join(problems), code=1 if problems else 0)
+
+
+@task(
     name="check",
     help={"rounds": "how often each is started", "files": "how many files the scanner goes over"},
 )
@@ -241,6 +272,15 @@ def image_build(
         print(f"{path}: {path.stat().st_size:,} bytes")
 
 
+@task(name="show", help={"image": "raw, qcow2, vmdk or vhd"}, positional=["image"])
+def image_show(_context: Context, image: str) -> None:
+    """Show what is on an image's disk: its partitions, its slots, and which one would start."""
+    try:
+        Console().print(show_picture.picture(show.look(Path(image), Effects())))
+    except ForgeError as error:
+        raise _exit_of(error) from error
+
+
 @task(
     name="lock",
     help={
@@ -259,6 +299,47 @@ def image_lock(_context: Context, name: str, without_security: bool = False) -> 
 
 
 @task(
+    name="image",
+    help={"name": "of the recipe", "compress": "also pack the slot with zstd -19: minutes"},
+)
+def bench_image(_context: Context, name: str = "legacy", compress: bool = True) -> None:
+    """Measure the building of an image, from nothing, after a change, and unchanged."""
+    try:
+        missed = bench_of_images.run(name, compress=compress)
+        kept = bench_of_disks.run()
+    except ForgeError as error:
+        raise _exit_of(error) from error
+    raise Exit("", code=1 if missed or not kept else 0)
+
+
+@task(
+    name="run",
+    help={
+        "image": "raw, qcow2, vmdk or vhd; it is not changed",
+        "cpu": "a model of QEMU's, such as qemu64, coreduo, pentium3",
+        "memory": "in MiB",
+        "disk": "ide, ahci, virtio or scsi",
+        "keep": "keep what the machine writes beside the image, and go on with it the next time",
+    },
+    positional=["image"],
+)
+def vm_run(
+    _context: Context,
+    image: str,
+    cpu: str = "qemu64",
+    memory: int = 512,
+    disk: str = "ide",
+    keep: bool = False,
+) -> None:
+    """Start an image in QEMU, with its serial console on this terminal."""
+    try:
+        status = machine.run(Path(image), cpu=cpu, memory_mib=memory, disk=disk, keep=keep)
+    except machine.RunError as error:
+        raise Exit(str(error), code=2) from error
+    raise Exit("", code=status)
+
+
+@task(
     name="migrate",
     help={"size": "of the databases' content", "rrds": "how many RRDs of about 140 KB"},
 )
@@ -274,7 +355,15 @@ test = Collection("test")
 test.add_task(test_default)
 test.add_task(test_crash)
 test.add_task(test_fuzz)
+test.add_task(test_images)
 test.add_task(test_processors)
-bench_tasks = Collection("bench", bench_migrate, bench_check)
-image = Collection("image", image_build, image_lock)
-namespace = Collection(demo, fixture, image, test, bench_tasks, Collection("check", check_zipapp))
+test.add_task(test_vm)
+namespace = Collection(
+    demo,
+    fixture,
+    test,
+    Collection("bench", bench_migrate, bench_check, bench_image),
+    Collection("check", check_zipapp),
+    Collection("image", image_build, image_lock, image_show),
+    Collection("vm", vm_run),
+)
