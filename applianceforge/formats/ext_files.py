@@ -104,13 +104,13 @@ class Reader:
 
     def _extents(self, node: bytes, level: int) -> Iterator[tuple[int, int, int]]:
         magic, entries, _, depth = struct.unpack_from("<4H", node)
-        if magic != _EXTENT_MAGIC or level > _DEEPEST or 12 + entries * 12 > len(node):
+        wrong = magic != _EXTENT_MAGIC or level > _DEEPEST or 12 + entries * 12 > len(node)
+        if wrong or (level and not entries):
             raise self._damaged("a tree of extents is none")
         for at in range(12, 12 + entries * 12, 12):
             if depth == 0:
                 logical, blocks, high, low = struct.unpack_from("<IHHI", node, at)
-                if blocks <= _UNWRITTEN:
-                    yield logical, high << 32 | low, blocks
+                yield logical, high << 32 | low, blocks
             else:
                 _, low, high = struct.unpack_from("<IIH", node, at)
                 block = (high << 32 | low) * self.superblock.block_bytes

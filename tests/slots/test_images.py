@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -67,6 +68,44 @@ def test_many_files_and_extents(tmp_path: Path) -> None:
     assert reader.file("holes", 1 << 24) == (tree / "holes").read_bytes()
     with pytest.raises(SlotError, match="has no file many/file-0700"):
         reader.require("many/file-0700")
+
+
+def test_what_was_reserved_and_never_written_reads_as_zeros(tmp_path: Path) -> None:
+    path = slot_image(tmp_path, Architecture.AMD64, b"x" * 5000)
+    program = shutil.which("debugfs") or "/usr/sbin/debugfs"
+    for request in (f"fallocate {layout.KERNEL} 0 40", f"sif {layout.KERNEL} size 40000"):
+        command = [program, "-w", "-R", request, str(path)]
+        subprocess.run(command, check=True, capture_output=True)
+    data = bytearray(path.read_bytes())
+    reader = Reader(_reading(data), "image")
+    assert reader.file(layout.KERNEL, 1 << 20) == (b"x" * 5000).ljust(40_000, b"\0")
+
+
+def test_a_tree_in_a_circle_comes_to_an_end(tmp_path: Path) -> None:
+    """The node of a directory's tree of extents names itself, as often as there is room."""
+    data = bytearray(slot_image(tmp_path, Architecture.AMD64, kind="ext4").read_bytes())
+    reader = Reader(_reading(data), "image")
+    block_bytes = reader.superblock.block_bytes
+    node = data.find(b"slot.env") // block_bytes
+    room = (block_bytes - 12) // 12
+    entries = struct.pack("<IIHH", 0, node, 0, 0)
+    data[node * block_bytes : (node + 1) * block_bytes] = (
+        struct.pack("<4HI", 0xF30A, room, room, 9, 0) + entries * room
+    ).ljust(block_bytes, b"\0")
+    inodes = [at for at in range(0, len(data) - 60, 4) if _is_leaf(data, at, node)]
+    assert inodes
+    for at in inodes:
+        data[at : at + 24] = struct.pack("<4HI", 0xF30A, 1, 4, 9, 0) + entries
+    with pytest.raises(SlotError, match="a tree of extents"):
+        images.look_at(_reading(data), "image")
+
+
+def _is_leaf(data: bytearray, at: int, block: int) -> bool:
+    """Tell whether a tree of one extent stands there, which begins at a block."""
+    magic, entries, _, depth = struct.unpack_from("<4H", data, at)
+    return (magic, entries, depth) == (0xF30A, 1, 0) and (
+        struct.unpack_from("<I", data, at + 20)[0] == block
+    )
 
 
 @pytest.mark.parametrize("level", [1, 19])
