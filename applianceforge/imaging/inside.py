@@ -21,6 +21,7 @@ from applianceforge.system.programs import Command
 
 _TAR = "/usr/bin/tar"
 _UMASK = 0o022
+_FILES_AT_ONCE = 500
 
 
 def main(arguments: list[str]) -> int:
@@ -61,7 +62,7 @@ def carry_out(todo: Plan, effects: Effects) -> None:
             (root / layout.INITRD).rename(todo.target)
             return
         _start_units(chroot, todo)
-        _compile(chroot, todo.compile)
+        _compile(chroot, todo.compile, todo.epoch_s)
     _set_modes(root, todo)
     _remove(root, todo, there)
     normalise.forget_work(root)
@@ -132,12 +133,25 @@ def _start_units(chroot: Chroot, todo: Plan) -> None:
         raise error_of(todo.recipe, problems)
 
 
-def _compile(chroot: Chroot, directories: tuple[str, ...]) -> None:
-    """Compile modules once and for all: the image is read-only, and dates do not matter."""
-    there = [name for name in directories if (chroot.root / name.lstrip("/")).is_dir()]
-    if there and (chroot.root / "usr/bin/python3").exists():
-        mode = ("-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash")
-        chroot.run("/usr/bin/python3", "-I", *mode, *there)
+def _compile(chroot: Chroot, directories: tuple[str, ...], epoch_s: int) -> None:
+    """Compile modules once and for all: the image is read-only, and dates do not matter.
+
+    Besides our own, those of packages that are newer than the image: their dates will be changed,
+    and what Debian compiled would be held to be old at every start.
+    """
+    root = chroot.root
+    if not (root / "usr/bin/python3").exists():
+        return
+    found = [name for name in directories if (root / name.lstrip("/")).is_dir()]
+    found += [
+        f"/{path.relative_to(root)}"
+        for path in sorted(root.glob("usr/lib/python3*/**/*.py"))
+        if path.lstat().st_mtime > epoch_s
+    ]
+    mode = ("-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash")
+    for first in range(0, len(found), _FILES_AT_ONCE):
+        names = found[first : first + _FILES_AT_ONCE]
+        chroot.run("/usr/bin/python3", "-I", *mode, *names)
 
 
 def _set_modes(root: Path, todo: Plan) -> None:

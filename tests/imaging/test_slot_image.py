@@ -73,11 +73,13 @@ def a_recipe(tmp_path: Path) -> ImageRecipe:
     )
 
 
-def make(recipe: ImageRecipe, tmp_path: Path, name: str, root: Path) -> Path:
+def make(
+    recipe: ImageRecipe, tmp_path: Path, name: str, root: Path, inputs: Inputs | None = None
+) -> Path:
     initrd = tmp_path / "initrd"
     if not initrd.exists():
         an_initrd(initrd)
-    inputs = Inputs(slot_image.content_of(recipe, tmp_path), ())
+    inputs = inputs or Inputs(slot_image.content_of(recipe, tmp_path), ())
     made = slot_image.make_slot(
         recipe, root, initrd, inputs, builds.EPOCH_S, lambda _: root, builds.stages(tmp_path / name)
     )
@@ -118,8 +120,9 @@ def test_a_slot_has_what_boots_and_nothing_of_the_build_machine(tmp_path: Path) 
 def test_the_same_slot_twice(tmp_path: Path) -> None:
     recipe = a_recipe(tmp_path)
     root = a_root(tmp_path / "root")
-    one = make(recipe, tmp_path, "one", root)
-    other = make(recipe, tmp_path, "two", root)
+    inputs = Inputs(slot_image.content_of(recipe, tmp_path), ())
+    one = make(recipe, tmp_path, "one", root, inputs)
+    other = make(recipe, tmp_path, "two", root, inputs)
     assert one != other
     assert one.read_bytes() == other.read_bytes()
     (tmp_path / "overlay/etc/hostname").write_text("other\n")
