@@ -6,7 +6,7 @@ import tempfile
 from itertools import islice
 from pathlib import Path
 
-from applianceforge.imaging import filesystem
+from applianceforge.imaging import filesystem_mend
 
 _SHOWN = 20
 _CHUNK = 1 << 20
@@ -47,7 +47,7 @@ def of_file_systems(one: Path, other: Path) -> list[str]:
 
 def _listing(image: Path) -> dict[str, str]:
     """Return each path of an image with its inode's fields and its content's digest."""
-    filesystem.read_superblock(image)
+    filesystem_mend.read_superblock(image)
     found = {}
     with tempfile.TemporaryDirectory(prefix="differences-") as name:
         words = ["/usr/sbin/debugfs", "-R", f"rdump / {name}", str(image)]
