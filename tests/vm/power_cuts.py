@@ -36,7 +36,7 @@ _GROWN_BYTES = 128 << 20
 _MIB = 1 << 20
 _SECOND_BOOT_S = 900.0
 _GOOD = "applianceforge slot status | grep -q '^b .*good.*runs'"
-EFFORT = Effort(subsets=3, torn=4, prefixes=24)
+EFFORT = Effort(subsets=8, torn=12, prefixes=64)
 
 
 @dataclass(frozen=True)

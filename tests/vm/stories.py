@@ -14,7 +14,7 @@ from pathlib import Path
 
 from applianceforge.model.architecture import Architecture
 from tests.slots import agreement
-from tests.vm import accelerator, crossing, power_cuts
+from tests.vm import accelerator, boots, crossing, power_cuts
 from tests.vm.power_cuts import Scene
 
 Tell = Callable[[str], None]
@@ -85,6 +85,10 @@ STORIES = (
     *(
         Story(f"crossing-{name}", (scene.__doc__ or "").splitlines()[0], _crossing(name))
         for name, scene in crossing.SCENES.items()
+    ),
+    *(
+        Story(f"boot-{name}", f"the appliance comes up, or starts again: {name}", case)
+        for name, case in boots.CASES.items()
     ),
     Story("power-cuts", "a slot is installed and the power goes anywhere", _power_cuts),
 )
