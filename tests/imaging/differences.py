@@ -54,10 +54,10 @@ def _listing(image: Path) -> dict[str, str]:
         subprocess.run(words, check=True, capture_output=True)
         for path in Path(name).rglob("*"):
             status = path.lstat()
-            what = f"{status.st_mode:o} {status.st_uid}:{status.st_gid} {int(status.st_mtime)}"
-            if path.is_symlink():
+            what = f"{status.st_mode:o} {status.st_uid}:{status.st_gid}"
+            if path.is_symlink():  # debugfs does not set a link's date.
                 what += f" -> {path.readlink()}"
             elif path.is_file():
-                what += f" {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+                what += f" {int(status.st_mtime)} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
             found[str(path.relative_to(name))] = what
     return found
