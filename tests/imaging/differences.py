@@ -58,6 +58,7 @@ def _listing(image: Path) -> dict[str, str]:
             if path.is_symlink():  # debugfs does not set a link's date.
                 what += f" -> {path.readlink()}"
             elif path.is_file():
-                what += f" {int(status.st_mtime)} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                what += f" {int(status.st_mtime)} {digest[:16]}"
             found[str(path.relative_to(name))] = what
     return found
