@@ -153,7 +153,7 @@ def _hold_statistics(box: Machine, boot: Boot) -> None:
 
 # What starts instead of systemd, with how it must end. A machine without reboots ends instead.
 _BROKEN = {
-    "hang": ("init=/bin/cat forge.watchdog=40", "Freeing unused|initrd|Loading|Run /init"),
+    "hang": ("init=/bin/cat forge.watchdog=40", "softdog: Initiating system reboot"),
     "killed-init": ("init=/bin/true", "Attempted to kill init"),
     "no-init": ("init=/nowhere", "Attempted to kill init"),
     "no-slot": ("root=PARTUUID=0badcafe-02", "no disk has the partition 0badcafe-02"),
