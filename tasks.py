@@ -12,7 +12,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 from rich.console import Console
 
-from applianceforge.imaging import build, show, show_picture, zipapp
+from applianceforge.imaging import build, outputs, show, show_picture, zipapp
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import ForgeError, exit_status_of
 from applianceforge.system.effects import Effects
@@ -237,8 +237,13 @@ def check_zipapp(_context: Context, output: str = "dist/applianceforge-check.pyz
     print(f"{target}: {size_bytes:,} bytes")
 
 
-def _building(without_security: bool, locked: bool, refresh: bool) -> build.Options:
-    left_out = frozenset(Architecture) if without_security else frozenset()
+def _building(without_security: bool | str | None, locked: bool, refresh: bool) -> build.Options:
+    known = {architecture.value: architecture for architecture in Architecture}
+    left_out = frozenset(known.values() if without_security else ())
+    if isinstance(without_security, str):
+        if without_security not in known:
+            raise Exit(f"there is no architecture {without_security}: {', '.join(known)}", code=2)
+        left_out = frozenset({known[without_security]})
     return build.Options(left_out, locked=locked, refresh=refresh)
 
 
@@ -246,29 +251,39 @@ def _building(without_security: bool, locked: bool, refresh: bool) -> build.Opti
     name="build",
     help={
         "name": "of the recipe in images/, or the path of one",
+        "output": "also write qcow2, vmdk, vhd or ova; may be given several times",
         "directory": "where the image goes",
-        "without-security": "leave Debian's security updates out, where a mirror has none for i386",
+        "without-security": "leave Debian's security updates out; with =i386 only that one's, where"
+        " a mirror has none for it",
         "locked": "build exactly the packages that the lock file beside the recipe names",
         "refresh": "ask the mirror for newer packages, though the cache has some",
     },
+    iterable=["output"],
+    optional=["without_security"],
 )
 def image_build(
     _context: Context,
     name: str,
+    output: list[str],
     directory: str = "build/images",
-    without_security: bool = False,
+    without_security: bool | str | None = None,
     locked: bool = False,
     refresh: bool = False,
 ) -> None:
     """Build an image from its recipe: a disk that boots, the slot for an update, what is in it."""
     options = _building(without_security, locked, refresh)
-    place = Path(directory).resolve()
+    place, effects, lines = Path(directory).resolve(), Effects(), Lines()
     try:
+        kinds = outputs.named(output)
         file = build.find_recipe(name)
-        built = build.build(file, cache.directory(), place, Effects(), Lines(), options)
+        built = build.build(file, cache.directory(), place, effects, lines, options)
+        identity = built.identity
+        others = outputs.write_all(
+            kinds, built.raw, place, identity.machine.name, identity, effects, lines
+        )
     except ForgeError as error:
         raise _exit_of(error) from error
-    for path in (built.raw, built.slot, built.manifest, built.sbom):
+    for path in dict.fromkeys((built.raw, built.slot, *others, built.manifest, built.sbom)):
         print(f"{path}: {path.stat().st_size:,} bytes")
 
 
@@ -285,10 +300,11 @@ def image_show(_context: Context, image: str) -> None:
     name="lock",
     help={
         "name": "of the recipe in images/, or the path of one",
-        "without-security": "leave Debian's security updates out",
+        "without-security": "leave Debian's security updates out; with =i386 only that one's",
     },
+    optional=["without_security"],
 )
-def image_lock(_context: Context, name: str, without_security: bool = False) -> None:
+def image_lock(_context: Context, name: str, without_security: bool | str | None = None) -> None:
     """Write the lock file of a recipe: each package with version and digest, as of now."""
     options = _building(without_security, locked=False, refresh=True)
     try:

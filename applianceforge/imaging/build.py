@@ -13,7 +13,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from applianceforge.imaging import (
@@ -32,6 +32,8 @@ from applianceforge.imaging import (
 )
 from applianceforge.imaging.content import Tree, entries_below, tree_of
 from applianceforge.imaging.disk import DiskPlan
+from applianceforge.imaging.outputs import Identity
+from applianceforge.imaging.ovf import Machine
 from applianceforge.imaging.package_set import Choice
 from applianceforge.imaging.recipe import ForeignTree, ImageRecipe
 from applianceforge.imaging.recipe_table import Problem
@@ -96,6 +98,7 @@ class BuiltImage:
         slot: The slot's file system, which an update carries.
         manifest: What is in it and what it was made from.
         sbom: The same for those who look for weaknesses, as CycloneDX.
+        identity: What files for hypervisors say of it.
         made: The names of the stages that had to be made; nothing if nothing had changed.
     """
 
@@ -103,6 +106,7 @@ class BuiltImage:
     slot: Path
     manifest: Path
     sbom: Path
+    identity: Identity
     made: tuple[str, ...]
 
 
@@ -249,11 +253,13 @@ def build(
     wanted = built.recipe
     data = data_image.make_data(wanted, file.parent, built.chosen.image.epoch_s, stages)
     name = f"disk-{wanted.name}-{_disk_key(built, data)}"
+    machine = Machine(wanted.name, wanted.title, wanted.version)
     image = BuiltImage(
         directory / f"{wanted.name}.raw",
         directory / f"{wanted.name}.slot",
         directory / f"{wanted.name}.manifest.json",
         directory / f"{wanted.name}.cdx.json",
+        Identity(machine, built.chosen.image.epoch_s),
         (),
     )
     stamp = directory / f".{wanted.name}.built"
@@ -268,7 +274,7 @@ def build(
         files.write_file(stamp, content, effects, mode=_PUBLIC)
         used = files.used_bytes(image.raw)
         stages.progress.emit(StepEnded(name, time.monotonic() - began_s, used, 0, str(image.raw)))
-    return BuiltImage(*whole, tuple(stages.made))
+    return replace(image, made=tuple(stages.made))
 
 
 def _disk_key(built: BuiltSlot, data: Path) -> str:
