@@ -130,16 +130,33 @@ def read_recipe(file: Path) -> ImageRecipe:
     Raises:
         RecipeError: It is wrong; all problems are named at once.
     """
-    with files.named_errors(file, "read"):
-        text = file.read_text(encoding="utf-8", errors="replace")
+    text = _text_of(file)
+    base = recipe.base_of(text, file.name)
+    if base and not (file.parent / base).is_file():
+        problem = Problem("base", f"is {base!r}, which is not there", f"make {file.parent / base}")
+        raise recipe.error_of(file.name, [problem])
     directories = [
         str(path.relative_to(file.parent)) for path in file.parent.rglob("*") if path.is_dir()
     ]
-    found = recipe.decode(text, file.name, directories)
+    shared = _text_of(file.parent / base) if base else ""
+    found = recipe.decode(text, file.name, directories, shared)
     if found.name != file.stem:
         problem = Problem("name", f"is {found.name!r}", f"write {file.stem!r}, as the file is")
         raise recipe.error_of(file.name, [problem])
     return found
+
+
+def _text_of(file: Path) -> str:
+    with files.named_errors(file, "read"):
+        return file.read_text(encoding="utf-8", errors="replace")
+
+
+def _digest_of(file: Path) -> str:
+    """Digest a recipe together with its base."""
+    text = _text_of(file)
+    base = recipe.base_of(text, file.name)
+    shared = _text_of(file.parent / base) if base else ""
+    return hashlib.sha256((text + shared).encode()).hexdigest()
 
 
 def build_slot(
@@ -187,9 +204,7 @@ def _slot(file: Path, stages: Stages, options: Options) -> BuiltSlot:
     inputs = slot_image.Inputs(content, trees)
     slot = slot_image.make_slot(wanted, root, initrd, inputs, epoch_s, obtain, stages)
     disk.require_room(file.name, slot / slot_image.IMAGE, wanted.slot_bytes)
-    digests = manifest.Inputs(
-        hashlib.sha256(file.read_bytes()).hexdigest(), content.digest, before.digest
-    )
+    digests = manifest.Inputs(_digest_of(file), content.digest, before.digest)
     return BuiltSlot(slot / slot_image.IMAGE, wanted, chosen, digests, tuple(stages.made))
 
 

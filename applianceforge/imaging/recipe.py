@@ -2,13 +2,18 @@
 
 One TOML file beside the overlay directories that it names; docs/images.md describes each key. An
 unknown key is an error that names the nearest known one, and all problems are named at once.
+
+Releases of one appliance differ in little. What they share is a base, a file that each of them
+names: its tables are merged with the recipe's, lists go before the recipe's, and of anything else
+the recipe's value counts.
 """
 
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from applianceforge.imaging.recipe_table import Problem, Table
 from applianceforge.model.architecture import Architecture
@@ -33,6 +38,7 @@ _USER = r"[a-z_][a-z0-9_-]{0,30}"
 _OWNER = rf"({_USER}|[0-9]+):({_USER}|[0-9]+)"
 _ABSOLUTE = r"/[^\0\n:]*"
 _GLOB = r"/[^\0\n]*"
+_BASE = r"[A-Za-z0-9][A-Za-z0-9._/-]*\.toml"
 _DIRECTORY = r"[A-Za-z0-9][A-Za-z0-9._/-]*"
 _UNIT = r"[A-Za-z0-9@:_.\\-]+\.(service|socket|timer|target|mount|path|device|swap|automount|slice)"
 _MODE = r"[0-7]{3,4}"
@@ -162,18 +168,20 @@ class ImageRecipe:
     remove: tuple[str, ...]
 
 
-def decode(text: str, file: str, directories: Iterable[str] | None = None) -> ImageRecipe:
-    """Decode a recipe.
-
-    Args:
-        text: Its content.
-        file: Its name, for messages.
-        directories: Those that lie beside it, to hold the named ones against; None is not known.
+def base_of(text: str, file: str) -> str:
+    """Return the path of a recipe's base, beside the recipe; "" if it has none.
 
     Raises:
-        RecipeError: Not TOML, an unknown or missing key, a value of the wrong kind, or values that
-            contradict each other. All problems are named at once.
+        RecipeError: Not TOML, of another schema, or the base is no path.
     """
+    base = _parsed(text, file).get("base", "")
+    if base and not (isinstance(base, str) and re.fullmatch(_BASE, base) and ".." not in base):
+        problem = Problem("base", f"is {base!r}", "write the path of a .toml file below the recipe")
+        raise error_of(file, [problem])
+    return str(base)
+
+
+def _parsed(text: str, file: str) -> dict[str, Any]:
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -184,6 +192,45 @@ def decode(text: str, file: str, directories: Iterable[str] | None = None) -> Im
             hint=f"write `schema = {SCHEMA}` as its first line, or build with the applianceforge"
             " that the recipe was written for",
         )
+    return content
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(base)
+    for key, value in own.items():
+        before = base.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            found[key] = _merged(before, value)
+        elif isinstance(before, list) and isinstance(value, list):
+            found[key] = before + value
+        else:
+            found[key] = value
+    return found
+
+
+def decode(
+    text: str, file: str, directories: Iterable[str] | None = None, base: str = ""
+) -> ImageRecipe:
+    """Decode a recipe.
+
+    Args:
+        text: Its content.
+        file: Its name, for messages.
+        directories: Those that lie beside it, to hold the named ones against; None is not known.
+        base: The content of the base that it names (see `base_of`).
+
+    Raises:
+        RecipeError: Not TOML, an unknown or missing key, a value of the wrong kind, or values that
+            contradict each other. All problems are named at once.
+    """
+    content = _parsed(text, file)
+    name = content.pop("base", "")
+    if base:
+        shared = _parsed(base, f"{file}, its base {name}")
+        if "base" in shared:
+            problem = Problem("base", f"of {name} is set", "a base has no base of its own")
+            raise error_of(file, [problem])
+        content = _merged(shared, content)
     problems: list[Problem] = []
     recipe = _recipe(Table(content, "", problems))
     problems += _contradictions(recipe)

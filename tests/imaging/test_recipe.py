@@ -208,3 +208,70 @@ def test_the_recipe_in_the_documentation_is_one() -> None:
     keys = "\n".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
     for known in ("exclude_paths", "initrd_paths", "default_target", "[[modes]]", "data.overlay"):
         assert known in keys
+
+
+BASE = """
+schema = 1
+suite = "bookworm"
+overlays = ["overlay"]
+
+[packages]
+include = ["udev"]
+kernel = "linux-image-686"
+
+[slot]
+size = "1GiB"
+
+[data]
+size = "64MiB"
+"""
+OWN = """
+schema = 1
+base = "shared/base.toml"
+name = "mine"
+title = "Mine"
+version = "2.0"
+architecture = "amd64"
+overlays = ["overlay-mine"]
+
+[packages]
+include = ["kmod"]
+kernel = "linux-image-amd64"
+"""
+
+
+def test_a_base_is_merged_with_the_recipe() -> None:
+    found = recipe.decode(OWN, "mine.toml", ["overlay", "overlay-mine"], BASE)
+    assert found.overlays == ("overlay", "overlay-mine")
+    assert found.packages.include == ("udev", "kmod")
+    assert found.packages.kernel == "linux-image-amd64"
+    assert found.slot_bytes == 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("own", "base", "said"),
+    [
+        (OWN.replace('"kmod"', '"udev"'), BASE, "packages.include has udev 2 times"),
+        (OWN, BASE + 'base = "shared/more.toml"\n', "data.base is no key here"),
+        (OWN, 'base = "shared/more.toml"' + BASE, "base of shared/base.toml is set"),
+        (OWN, BASE.replace("schema = 1", ""), "mine.toml, its base shared/base.toml: schema"),
+        (OWN, BASE + "=", "its base shared/base.toml is not TOML"),
+    ],
+)
+def test_a_wrong_base_is_told(own: str, base: str, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe.decode(own, "mine.toml", None, base)
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize("base", ['"../base.toml"', '"/etc/base.toml"', "3", '"base"'])
+def test_a_base_lies_below_the_recipe(base: str) -> None:
+    with pytest.raises(RecipeError, match="base is "):
+        recipe.base_of(OWN.replace('"shared/base.toml"', base), "mine.toml")
+
+
+def test_a_base_that_is_not_there_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(OWN)
+    with pytest.raises(RecipeError, match=r"mine\.toml: base is 'shared/base\.toml', which is not"):
+        build.read_recipe(file)
