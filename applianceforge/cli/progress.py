@@ -43,6 +43,7 @@ _RATE_WINDOW_S = 10.0
 _SAMPLE_EVERY_S = 0.25
 # Before that, a time left is a guess from the first block.
 _SETTLED_S = 2.0
+_SETTLED_SHARE = 0.01
 # From this width on a finished step is one line, and a bar has its full length.
 _ROOMY_COLUMNS = 64
 _BAR_COLUMNS = 40
@@ -97,8 +98,10 @@ class Running:
 
     def left_s(self, now: float) -> float | None:
         """Return how long it will take yet, or None while that is not known."""
-        per_s = self.bytes_per_s(now)
-        if self.share() is None or per_s <= 0 or self.elapsed_s(now) < _SETTLED_S:
+        per_s, share = self.bytes_per_s(now), self.share()
+        if share is None or share < _SETTLED_SHARE or self.elapsed_s(now) < _SETTLED_S:
+            return None
+        if per_s <= 0:
             return None
         return (self.step.total_bytes - self.done_bytes) / per_s
 

@@ -40,7 +40,7 @@ from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import ForgeError, JournalError
 from applianceforge.slots import reasons
 from applianceforge.system import files
-from applianceforge.system.progress import ProgressEvent, ProgressSink
+from applianceforge.system.progress import Both
 
 _PUBLIC = 0o644
 _PASS_THROUGH = 0o711
@@ -63,18 +63,6 @@ class Ending:
 
 class _Aborted(Exception):  # noqa: N818 - no error: somebody wants it so
     """A person asked for the end of the migration."""
-
-
-@dataclass(frozen=True)
-class _Both:
-    """A sink that tells two."""
-
-    first: ProgressSink
-    second: ProgressSink
-
-    def emit(self, event: ProgressEvent) -> None:
-        self.first.emit(event)
-        self.second.emit(event)
 
 
 def record_path(settings: Settings) -> Path:
@@ -222,7 +210,7 @@ class BootMigration:
     def _told(self) -> Surroundings:
         around = self.around
         return Surroundings(
-            around.settings, around.effects, _Both(around.sink, self._status), around.clock
+            around.settings, around.effects, Both(around.sink, self._status), around.clock
         )
 
     def _forget(self) -> None:

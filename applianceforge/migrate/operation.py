@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +25,10 @@ from applianceforge.migrate.workspace import Workspace, staging
 from applianceforge.model.errors import DiskFullError, JournalError
 from applianceforge.model.report import Finding, Report, Severity
 from applianceforge.system import files, meter
-from applianceforge.system.progress import ProgressEvent, ProgressSink
+from applianceforge.system.progress import Both
 
 # Servers run as their own user and pass through the work directory to their sockets.
 _PASS_THROUGH = 0o711
-
-
-@dataclass(frozen=True)
-class _Both:
-    """A sink that tells two."""
-
-    first: ProgressSink
-    second: ProgressSink
-
-    def emit(self, event: ProgressEvent) -> None:
-        self.first.emit(event)
-        self.second.emit(event)
 
 
 @contextmanager
@@ -134,7 +122,7 @@ def _attempt(
     _note_plan(journal, plan)
     peak = _Peak()
     places = [work.root, *map(staging, finals)]
-    sink = _Both(around.sink, StatusFile(work.status, work.operation, os.getpid(), around.clock))
+    sink = Both(around.sink, StatusFile(work.status, work.operation, os.getpid(), around.clock))
     with meter.watching(places, peak.take):
         try:
             records = execute(plan.subjects, journal, sink, peak.values)

@@ -62,6 +62,19 @@ class NoProgress:
         """Forget the event."""
 
 
+@dataclass(frozen=True)
+class Both:
+    """Tell two sinks."""
+
+    first: ProgressSink
+    second: ProgressSink
+
+    def emit(self, event: ProgressEvent) -> None:
+        """Tell the first, then the second."""
+        self.first.emit(event)
+        self.second.emit(event)
+
+
 @dataclass
 class Counter:
     """Add up what the workers of one step have done, and tell a sink."""
