@@ -200,7 +200,8 @@ def _contradictions(found: Superblock) -> tuple[str, ...]:
         return (f"{found.blocks_per_group} blocks in a group",)
     if not 0 < found.inodes_per_group <= 8 * found.block_bytes:
         wrong.append(f"{found.inodes_per_group} inodes in a group")
-    if found.inode_bytes < _OLD_INODE_BYTES or found.inode_bytes > found.block_bytes:
+    power_of_two = found.inode_bytes & (found.inode_bytes - 1) == 0
+    if not _OLD_INODE_BYTES <= found.inode_bytes <= found.block_bytes or not power_of_two:
         wrong.append(f"an inode of {found.inode_bytes} bytes")
     if found.descriptor_bytes < 32 or found.descriptor_bytes > 1024:
         wrong.append(f"a group descriptor of {found.descriptor_bytes} bytes")

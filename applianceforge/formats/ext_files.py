@@ -28,6 +28,7 @@ _ROOT_INODE = 2
 _EXTENTS = 0x80000
 _EXTENT_MAGIC = 0xF30A
 _UNWRITTEN = 0x8000
+_HOLE = 0
 _MAP_AT, _MAP_BYTES = 0x28, 60
 _DEEPEST = 5
 _DIRECT_BLOCKS = 12
@@ -88,10 +89,17 @@ class Reader:
         content = bytearray(size)
         mapped = inode[_MAP_AT : _MAP_AT + _MAP_BYTES]
         runs = self._extents(mapped, 0) if flags & _EXTENTS else self._mapped(mapped, size)
+        end = 0
         for logical, physical, blocks in runs:
             at = logical * block_bytes
+            if logical < end or not blocks:
+                # Each is one block at least and lies behind the one before: so they come to an end.
+                raise self._damaged("the blocks of a file are in no order")
+            if at >= size:
+                break
+            end = logical + blocks
             wanted = min(blocks * block_bytes, size - at)
-            if wanted > 0:
+            if physical != _HOLE:
                 content[at : at + wanted] = self._bytes(physical * block_bytes, wanted)
         return bytes(content)
 
@@ -110,7 +118,10 @@ class Reader:
         for at in range(12, 12 + entries * 12, 12):
             if depth == 0:
                 logical, blocks, high, low = struct.unpack_from("<IHHI", node, at)
-                yield logical, high << 32 | low, blocks
+                if blocks > _UNWRITTEN:
+                    yield logical, _HOLE, blocks - _UNWRITTEN
+                else:
+                    yield logical, high << 32 | low, blocks
             else:
                 _, low, high = struct.unpack_from("<IIH", node, at)
                 block = (high << 32 | low) * self.superblock.block_bytes
@@ -139,6 +150,8 @@ class Reader:
         return struct.unpack(f"<{size // 4}I", content)
 
     def _bytes(self, at: int, size: int) -> bytes:
+        if at + size > self.superblock.size_bytes:
+            raise self._damaged(f"it names byte {at}, and has {self.superblock.size_bytes}")
         content = self._read(at, size)
         if len(content) < size:
             raise self._damaged(f"it ends before byte {at + size}")

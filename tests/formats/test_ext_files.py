@@ -1,6 +1,7 @@
 """Files read out of file systems that mke2fs made, with and without extents."""
 
 import os
+import struct
 import subprocess
 from pathlib import Path
 
@@ -76,3 +77,49 @@ def test_damage_is_an_error_or_other_content(image: bytes, damage: dict[int, int
         Reader(read, "the image").file("a directory/200000", 1 << 20)
     except SlotError as error:
         assert error.hint
+
+
+def test_a_tree_of_extents_without_end_is_damage(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/file").write_bytes(b"x" * 100_000)
+    image = tmp_path / "image"
+    words = ["-q", "-t", "ext4", "-b", "1024", "-O", "^metadata_csum", "-d", str(tmp_path / "tree")]
+    subprocess.run(["/usr/sbin/mke2fs", *words, str(image), "8M"], check=True, capture_output=True)
+    content = bytearray(image.read_bytes())
+    # One inode's tree becomes five levels, each of as many entries as fit, all to the next one.
+    free = [8000 + number for number in range(5)]
+    for level, block in enumerate(free):
+        depth = 4 - level
+        node = struct.pack("<4HI", 0xF30A, 84, 84, depth, 0)
+        entry = struct.pack("<IHHI", 0, 0x8001, 0, 9000 - 1000)
+        if depth:
+            entry = struct.pack("<IIHH", 0, free[level + 1], 0, 0)
+        content[block * 1024 : (block + 1) * 1024] = (node + entry * 84).ljust(1024, b"\0")
+    at = content.index(struct.pack("<I", 100_000), 1024 * 10) - 4
+    content[at + 0x28 : at + 0x28 + 24] = struct.pack("<4HI", 0xF30A, 1, 4, 5, 0) + struct.pack(
+        "<IIHH", 0, free[0], 0, 0
+    )
+    with pytest.raises(SlotError, match="in no order"):
+        reader(bytes(content)).file("file", 1 << 20)
+
+
+def test_blocks_that_were_only_set_aside_read_as_zeros(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/file").write_bytes(b"x" * 4096)
+    image = tmp_path / "image"
+    words = ["-q", "-t", "ext4", "-b", "4096", "-d", str(tmp_path / "tree")]
+    subprocess.run(["/usr/sbin/mke2fs", *words, str(image), "8M"], check=True, capture_output=True)
+    command = "fallocate file 1 2\nset_inode_field file size 12288\n"
+    done = subprocess.run(
+        ["/usr/sbin/debugfs", "-w", "-f", "-", str(image)],
+        input=command,
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+    assert "rror" not in done.stderr
+    content = image.read_bytes()
+    assert reader(content).file("file", 1 << 20) == b"x" * 4096 + bytes(8192)
+    # Whatever lies there: it is none of the file's.
+    filled = content.replace(bytes(4096), b"\xee" * 4096)
+    assert b"\xee" not in reader(filled).file("file", 1 << 20)
