@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from applianceforge.cli import progress
+from applianceforge.cli.summary import visible
 from applianceforge.cpuid import probe
 from applianceforge.formats import bootenv
 from applianceforge.formats.bootenv import NO_REASON, Environment
@@ -253,7 +254,8 @@ def _described(description: Description | None) -> dict[str, Any]:
 
 
 def _title(description: Description) -> str:
-    return f"{description.name} {description.version} ({description.architecture.value})"
+    # It comes from the image: nothing that a terminal would obey.
+    return visible(f"{description.name} {description.version} ({description.architecture.value})")
 
 
 def _problems(place: Place) -> tuple[str, ...]:
@@ -309,12 +311,13 @@ def _show(place: Place, environment: Environment, console: Console) -> None:
             marks.append("starts next")
         held = content.problem if content.description is None else _title(content.description)
         state = states.state_of(environment, which).value
-        table.add_row(which.value, state, ", ".join(marks), Text(held))
+        table.add_row(which.value, state, ", ".join(marks), Text(visible(held)))
     console.print(table)
     if text := _reason(place, environment):
         about, word = reasons.split(text)
         reason = reasons.explain(word)
         which_slot = "" if about is None else f"Slot {about.value}: "
-        console.print(Text(f"\n{which_slot}{reason.sentence}. To do: {reason.remedy}."))
+        console.print()
+        console.print(Text(visible(f"{which_slot}{reason.sentence}. To do: {reason.remedy}.")))
     for problem in _problems(place):
-        console.print(Text(f"The boot environment: {problem}."))
+        console.print(Text(visible(f"The boot environment: {problem}.")))

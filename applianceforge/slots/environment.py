@@ -10,6 +10,7 @@ writes need the blocks to stay where they are.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,16 +19,17 @@ from typing import Protocol
 
 from applianceforge.formats import bootenv
 from applianceforge.formats.bootenv import DECIDING_BYTES, HIGHEST_NUMBER, Environment
-from applianceforge.model.errors import BootEnvironmentError, SlotError
+from applianceforge.model.errors import BootEnvironmentError, SettingsError, SlotError
 from applianceforge.slots import layout, reasons, states
 from applianceforge.slots.layout import Slot
 from applianceforge.slots.states import State
 from applianceforge.system.effects import Effects
-from applianceforge.system.files import InPlace, held, named_errors, write_file
+from applianceforge.system.files import InPlace, held, named_errors, open_seekable, write_file
 
 # Longer files are read as far as this; none is ever made so.
 _LONGEST_BYTES = 1 << 16
 _MODE = 0o644
+_UNREADABLE = (errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.EUCLEAN, errno.EBADMSG)
 
 
 class Medium(Protocol):
@@ -186,10 +188,17 @@ class Loader:
         path = self.directory / name
         with named_errors(path, "read"):
             try:
-                with open(path, "rb") as stream:
+                with open(open_seekable(path), "rb") as stream:
                     return stream.read(_LONGEST_BYTES)
             except FileNotFoundError:
                 return None
+            except SettingsError:
+                return b""
+            except OSError as error:
+                # GRUB goes on with the other copy, and so do we; the next change mends this one.
+                if error.errno in _UNREADABLE:
+                    return b""
+                raise
 
     def _read_or_renew(self, booted: Slot) -> Environment:
         """Return the environment, written anew if it is lost; see `recover`."""

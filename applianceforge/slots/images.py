@@ -15,10 +15,12 @@ from applianceforge.formats.ext_files import Reader, Reading
 from applianceforge.model.errors import SlotError
 from applianceforge.slots import description, layout
 from applianceforge.slots.description import Description
-from applianceforge.system.files import named_errors
+from applianceforge.system.files import named_errors, open_seekable
 
 CHUNK_BYTES = 1 << 20
 _LARGEST_DESCRIPTION_BYTES = 1 << 16
+# As far as an image says how large it is, for the message that it is too large.
+_LEAST_LOOKED_AT_BYTES = 1 << 24
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # More than zstd -19 asks for; what it takes is memory on a small box.
 _LARGEST_WINDOW_BYTES = 1 << 25
@@ -36,13 +38,13 @@ class Image:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with named_errors(path, "read"), open(path, "rb") as stream:
+        with named_errors(path, "read"), open(open_seekable(path), "rb") as stream:
             self.compressed = stream.read(4) == _ZSTD_MAGIC
 
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
         """Open it at its beginning, to be read only forward."""
-        with named_errors(self.path, "read"), open(self.path, "rb") as stream:
+        with named_errors(self.path, "read"), open(open_seekable(self.path), "rb") as stream:
             if not self.compressed:
                 yield stream
                 return
@@ -85,14 +87,17 @@ class _Places:
     What is asked for lies mostly in ascending order; else it is read from its beginning again.
     """
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, room_bytes: int) -> None:
         self._image = image
+        self._room_bytes = max(room_bytes, _LEAST_LOOKED_AT_BYTES)
         self._kept: dict[int, bytes] = {}
         self._chunks = image.chunks()
         self._next = 0
 
     def read(self, at: int, size: int) -> bytes:
         found = bytearray()
+        # A few bytes can be made to unpack to any number: no farther than a slot reaches.
+        size = min(size, self._room_bytes - at)
         while size > 0:
             number, offset = divmod(at, CHUNK_BYTES)
             part = self._chunk(number)[offset : offset + size]
@@ -119,31 +124,50 @@ class _Places:
         return chunk
 
 
-def look_at_image(image: Image) -> tuple[Description, int]:
+def look_at_image(image: Image, room_bytes: int) -> tuple[Description, int]:
     """Return what an image says of itself, and the bytes of its file system.
+
+    Args:
+        image: The image.
+        room_bytes: The size of the slot; a compressed image is not unpacked any farther.
 
     Raises:
         SlotError: It is no slot image, or GRUB could not start it.
     """
     if image.compressed:
-        return look_at(_Places(image).read, str(image.path))
+        return look_at(_Places(image, room_bytes).read, str(image.path), room_bytes)
     with image.opened() as stream:
 
         def read(at: int, size: int) -> bytes:
             stream.seek(at)
             return stream.read(size)
 
-        return look_at(read, str(image.path))
+        return look_at(read, str(image.path), room_bytes)
 
 
-def look_at(read: Reading, what: str) -> tuple[Description, int]:
+def too_large(what: str, size_bytes: int, room_bytes: int) -> SlotError:
+    """Return the error for an image of at least so many bytes."""
+    return SlotError(
+        f"{what} has {size_bytes} bytes or more, and the slot only {room_bytes}",
+        hint="it was made for larger slots: take an image for this appliance",
+    )
+
+
+def look_at(read: Reading, what: str, room_bytes: int | None = None) -> tuple[Description, int]:
     """Return what a slot says of itself, and the bytes of its file system.
+
+    Args:
+        read: Returns bytes of it.
+        what: What messages call it.
+        room_bytes: What it must fit into; None is not known.
 
     Raises:
         SlotError: It is no slot, or GRUB could not start it.
     """
     reader = Reader(read, what)
     superblock = reader.superblock
+    if room_bytes is not None and superblock.size_bytes > room_bytes:
+        raise too_large(what, superblock.size_bytes, room_bytes)
     unknown = superblock.incompatible & ~(_READABLE_BY_GRUB | ext.INCOMPATIBLE_RECOVER)
     if unknown:
         raise SlotError(

@@ -36,7 +36,7 @@ from applianceforge.slots.environment import Loader
 from applianceforge.slots.images import Image
 from applianceforge.slots.layout import Slot
 from applianceforge.system.effects import Effects
-from applianceforge.system.files import InPlace
+from applianceforge.system.files import InPlace, named_errors
 from applianceforge.system.progress import Counter, ProgressSink, StepEnded, StepStarted
 
 # The sector with the superblock's magic number: written last, and a sector is written or not.
@@ -126,6 +126,7 @@ class SlotWriter:
         slot = self.disk.booted.other
         device = self.disk.device(slot)
         image = Image(path)
+        _refuse_itself(path, device)
         with self._open(device) as partition:
             checked = self._check(image, partition.size_bytes, expected_sha256.lower())
             self.loader.begin_writing(slot)
@@ -162,7 +163,7 @@ class SlotWriter:
 
     def _check(self, image: Image, room_bytes: int, expected: str) -> _Checked:
         """Read the image once as a whole: nothing is changed for one that is damaged."""
-        described, system_bytes = images.look_at_image(image)
+        described, system_bytes = images.look_at_image(image, room_bytes)
         began = self._begin("slot.check", "Check the image", 1, 0)
         counter = Counter("slot.check", self.sink)
         digest = hashlib.sha256()
@@ -170,16 +171,14 @@ class SlotWriter:
         for chunk in image.chunks():
             digest.update(chunk)
             size_bytes += len(chunk)
+            if size_bytes > room_bytes:
+                # Not read to its end: a few bytes can be made to unpack to any number.
+                raise images.too_large(str(image.path), size_bytes, room_bytes)
             counter.advance(add_bytes=len(chunk))
         if size_bytes < system_bytes:
             raise SlotError(
                 f"{image.path} ends after {size_bytes} of {system_bytes} bytes",
                 hint="it was cut short: fetch or build it again",
-            )
-        if size_bytes > room_bytes:
-            raise SlotError(
-                f"{image.path} has {size_bytes} bytes, and the slot only {room_bytes}",
-                hint="it was made for larger slots: take an image for this appliance",
             )
         found = digest.hexdigest()
         if expected and found != expected:
@@ -238,6 +237,16 @@ class SlotWriter:
 
     def _end(self, key: str, began: float, done_bytes: int, detail: str) -> None:
         self.sink.emit(StepEnded(key, time.monotonic() - began, done_bytes, 0, detail))
+
+
+def _refuse_itself(image: Path, device: Path) -> None:
+    with named_errors(image, "read"):
+        same = device.exists() and image.samefile(device)
+    if same:
+        raise SlotError(
+            f"{image} is the slot itself, which would be emptied before it is written",
+            hint="name the image, and not where it goes",
+        )
 
 
 def _not_kept(device: Path) -> ReadBackError:

@@ -17,7 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from applianceforge.model.errors import AccessDeniedError, DiskFullError, ForgeError, SettingsError
+from applianceforge.model.errors import (
+    AccessDeniedError,
+    DiskFullError,
+    ForgeError,
+    SettingsError,
+    SlotError,
+)
 from applianceforge.system.effects import EffectKind, Effects
 
 _PRIVATE_FILE = 0o600
@@ -193,9 +199,9 @@ def _keep_to_owner(path: Path, handle: int) -> None:
     os.fchmod(handle, _PRIVATE_FILE)
 
 
-def _lock(handle: int) -> None:
+def _lock(handle: int, how: int = fcntl.LOCK_EX) -> None:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, how)
     except OSError as error:
         # Some network file systems have no locks; the line is worth more than they are.
         if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
@@ -335,6 +341,33 @@ def held(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def open_seekable(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a file or block device; of what waits for somebody, such as a pipe, no more is asked.
+
+    Raises:
+        OSError: It cannot be opened.
+        SettingsError: It is of another kind.
+    """
+    handle = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
+        return handle
+    os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise SettingsError(
+        f"cannot read {path}: it is neither a file nor a block device",
+        hint="name a plain file, or a partition",
+    )
+
+
+def _in_use(path: Path) -> SlotError:
+    return SlotError(
+        f"{path} is in use: it is mounted, or another command writes it",
+        hint="wait until that command has ended, or unmount it; then run the same command again",
+    )
+
+
 class InPlace:
     """A file or device whose bytes are changed where they lie.
 
@@ -346,7 +379,8 @@ class InPlace:
         writable: Open it for writing, too.
 
     Raises:
-        SettingsError: It is not there.
+        SettingsError: It is not there, or is neither a file nor a block device.
+        SlotError: It is mounted, or another command writes it.
         AccessDeniedError: It may not be opened so.
     """
 
@@ -356,7 +390,22 @@ class InPlace:
             flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC
             # Of a block device that is mounted or otherwise in use, the kernel refuses O_EXCL.
             block = writable and stat.S_ISBLK(path.stat().st_mode)
-            self._handle = os.open(path, flags | (os.O_EXCL if block else 0))
+            try:
+                self._handle = open_seekable(path, flags | (os.O_EXCL if block else 0))
+                if writable:
+                    self._lock_at_once()
+            except OSError as error:
+                if error.errno in (errno.EBUSY, errno.EWOULDBLOCK):
+                    raise _in_use(path) from error
+                raise
+
+    def _lock_at_once(self) -> None:
+        """Let no other command write the same, which for a plain file only a lock can do."""
+        try:
+            _lock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._handle)
+            raise
 
     def __enter__(self) -> InPlace:
         """Return itself."""

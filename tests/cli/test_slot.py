@@ -2,17 +2,20 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from applianceforge.cli import slot as slot_view
 from applianceforge.cli.ending import guarded
 from applianceforge.cpuid import probe
 from applianceforge.cpuid.verdict import Capability, Verdict
 from applianceforge.model.architecture import Architecture
-from applianceforge.slots import disk
+from applianceforge.slots import description, disk
+from applianceforge.slots.description import Description
 from applianceforge.slots.layout import Slot
 from tests.slots.power import new_ground
 from tests.slots.slot_images import SIZE_MIB, slot_image
@@ -185,3 +188,69 @@ def test_only_root_changes_the_disk(
 def test_help_names_every_option(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     slot_view.slot.main([*words, "--help"], standalone_mode=False)
     assert "Usage" in capsys.readouterr().out
+
+
+def test_a_bomb_is_not_unpacked(run: Run, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = slot_image(place / "image", Architecture.I386).read_bytes()
+    packed = zstandard.ZstdCompressor()
+    # 2 GiB in some KB.
+    frame = packed.compress(bytes(1 << 28))
+    bomb = place / "bomb.zst"
+    bomb.write_bytes(packed.compress(whole) + frame * 8)
+    assert run("write", str(bomb), "--progress", "none") == 64
+    said = capsys.readouterr().err
+    found = re.search(r"has (\d+) bytes or more, and the slot only (\d+)", said)
+    assert found is not None
+    assert int(found[1]) - int(found[2]) <= 1 << 20
+    assert not any((place / "partition").read_bytes())
+
+
+def test_an_image_is_not_written_onto_itself(
+    run: Run, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = slot_image(place / "image", Architecture.I386)
+    before = image.read_bytes()
+    for device in (image, place / "link"):
+        (place / "partition").unlink()
+        (place / "partition").symlink_to(device)
+        if device.name == "link":
+            os.link(image, device)
+        assert run("write", str(image)) == 64
+        assert "is the slot itself" in capsys.readouterr().err
+    assert image.read_bytes() == before
+
+
+def test_what_an_image_says_is_nothing_that_a_terminal_obeys(
+    run: Run, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = Description(Architecture.I386, "na\x1b[31mme\x07", "1\x1b]0;x\x07\x85")
+    image = slot_image(place / "image", Architecture.I386, said=description.encode(said))
+    assert run("write", str(image), "--progress", "plain") == 0
+    assert run("status") == 0
+    shown = capsys.readouterr()
+    assert "na\\x1b[31mme" in shown.out
+    assert not set(shown.out + shown.err) & set("\x1b\x07\x85")
+    seen = _json(run, capsys)["slots"]
+    assert isinstance(seen, dict)
+    assert seen["b"]["name"] == said.name
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "link to itself"])
+def test_a_copy_that_cannot_be_read_leaves_the_other(
+    kind: str, run: Run, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = place / "boot/env2"
+    copy.unlink()
+    if kind == "directory":
+        copy.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(copy)
+    else:
+        copy.symlink_to(copy)
+    assert run("status") == 0
+    assert "copy 2: it is missing or empty" in capsys.readouterr().out
+    # What is no file cannot be written in place; a link that leads nowhere is replaced.
+    replaced = kind == "link to itself"
+    assert (run("mark-bad", "--slot", "b") == 0) is replaced
+    assert replaced or "env2" in capsys.readouterr().err
+    assert run("status") == 0

@@ -1,9 +1,11 @@
 """Slot images of the real mke2fs, read without mounting them."""
 
+import os
 import random
 import shutil
 import struct
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,13 @@ from hypothesis import strategies as st
 from applianceforge.formats import envblock
 from applianceforge.formats.ext_files import Reader, Reading
 from applianceforge.model.architecture import Architecture
-from applianceforge.model.errors import SlotError
+from applianceforge.model.errors import SettingsError, SlotError
 from applianceforge.slots import description, images, layout
 from applianceforge.slots.description import Description
 from applianceforge.slots.images import Image
 from tests.slots.slot_images import SIZE_MIB, slot_image
 
+ROOM_BYTES = SIZE_MIB << 20
 EXPECTED = Description(Architecture.AMD64, "reference", "1.2", "console=ttyS0 panic=10")
 NOISE = random.Random(1).randbytes(300_000)
 
@@ -28,7 +31,7 @@ NOISE = random.Random(1).randbytes(300_000)
 @pytest.mark.parametrize("block", [1024, 4096])
 def test_an_image_is_read(kind: str, block: int, tmp_path: Path) -> None:
     path = slot_image(tmp_path, Architecture.AMD64, NOISE, kind=kind, options=("-b", str(block)))
-    described, size = images.look_at_image(Image(path))
+    described, size = images.look_at_image(Image(path), ROOM_BYTES)
     assert (described, size) == (EXPECTED, SIZE_MIB << 20)
 
 
@@ -115,7 +118,7 @@ def test_a_compressed_image(level: int, tmp_path: Path) -> None:
     packed.write_bytes(zstandard.ZstdCompressor(level=level).compress(path.read_bytes()))
     image = Image(packed)
     assert image.compressed
-    assert images.look_at_image(image)[0] == EXPECTED
+    assert images.look_at_image(image, ROOM_BYTES)[0] == EXPECTED
     assert b"".join(image.chunks()) == path.read_bytes()
 
 
@@ -146,20 +149,20 @@ def test_a_damaged_compressed_image(tmp_path: Path) -> None:
 def test_descriptions_that_are_none(said: bytes, message: str, tmp_path: Path) -> None:
     path = slot_image(tmp_path, Architecture.AMD64, said=said)
     with pytest.raises(SlotError, match=message):
-        images.look_at_image(Image(path))
+        images.look_at_image(Image(path), ROOM_BYTES)
 
 
 @pytest.mark.parametrize("name", [layout.KERNEL, layout.INITRD, layout.DESCRIPTION])
 def test_every_part_must_be_there(name: str, tmp_path: Path) -> None:
     path = slot_image(tmp_path, Architecture.AMD64, without=name)
     with pytest.raises(SlotError, match=f"has no file {name}"):
-        images.look_at_image(Image(path))
+        images.look_at_image(Image(path), ROOM_BYTES)
 
 
 def test_features_that_grub_cannot_read(tmp_path: Path) -> None:
     path = slot_image(tmp_path, Architecture.AMD64, options=("-O", "inline_data"))
     with pytest.raises(SlotError, match="features that GRUB cannot read"):
-        images.look_at_image(Image(path))
+        images.look_at_image(Image(path), ROOM_BYTES)
 
 
 def test_a_journal_that_must_be_replayed(tmp_path: Path) -> None:
@@ -168,7 +171,43 @@ def test_a_journal_that_must_be_replayed(tmp_path: Path) -> None:
     data[1024 + 0x60] |= 4
     path.write_bytes(data)
     with pytest.raises(SlotError, match="was not cleanly unmounted"):
-        images.look_at_image(Image(path))
+        images.look_at_image(Image(path), ROOM_BYTES)
+
+
+def test_no_image_is_unpacked_farther_than_a_slot_reaches(tmp_path: Path) -> None:
+    data = bytearray(slot_image(tmp_path, Architecture.AMD64).read_bytes())
+    with pytest.raises(SlotError, match=f"has {SIZE_MIB << 20} bytes or more, and the slot only"):
+        images.look_at_image(Image(tmp_path / "slot"), ROOM_BYTES - 1)
+    # The first inode table is said to lie behind 2^60 bytes.
+    struct.pack_into("<I", data, _groups_at(data) + 0x28, 0xFFFFFFF)
+    (tmp_path / "slot").write_bytes(data)
+    with pytest.raises(SlotError, match="it names byte"):
+        images.look_at_image(Image(tmp_path / "slot"), ROOM_BYTES)
+    unpacked = 0
+    packed = tmp_path / "slot.zst"
+    packed.write_bytes(zstandard.ZstdCompressor().compress(data + bytes(64 << 20)))
+
+    class Counted(Image):
+        def chunks(self) -> Iterator[bytes]:
+            nonlocal unpacked
+            for chunk in super().chunks():
+                unpacked += len(chunk)
+                yield chunk
+
+    with pytest.raises(SlotError):
+        images.look_at_image(Counted(packed), ROOM_BYTES)
+    assert 0 < unpacked <= 1 << 24
+
+
+def _groups_at(data: bytearray) -> int:
+    block_bytes = 1024 << struct.unpack_from("<I", data, 1024 + 24)[0]
+    return block_bytes if block_bytes > 1024 else 2048
+
+
+def test_a_pipe_is_no_image(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "slot")
+    with pytest.raises(SettingsError, match="neither a file nor a block device"):
+        Image(tmp_path / "slot")
 
 
 def test_damage_is_told_and_never_raises_otherwise(tmp_path: Path) -> None:

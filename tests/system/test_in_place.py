@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from applianceforge.model.errors import AccessDeniedError, SettingsError
+from applianceforge.model.errors import AccessDeniedError, SettingsError, SlotError
 from applianceforge.system.effects import Effect, Effects
 from applianceforge.system.files import InPlace, held
 
@@ -83,4 +83,25 @@ def test_a_lock_on_a_directory(tmp_path: Path) -> None:
     with held(tmp_path):
         pass
     with pytest.raises(SettingsError, match="cannot lock"), held(tmp_path / "nowhere"):
+        pass
+
+
+def test_what_waits_for_somebody_is_refused(tmp_path: Path, effects: Effects) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        for writable in (False, True):
+            with pytest.raises(SettingsError, match="neither a file nor a block device"):
+                InPlace(path, effects, writable=writable)
+    with pytest.raises(SettingsError, match="Is a directory"):
+        InPlace(tmp_path, effects, writable=False)
+
+
+def test_only_one_writes_at_a_time(tmp_path: Path, effects: Effects) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    with InPlace(path, effects), pytest.raises(SlotError, match="another command writes it"):
+        InPlace(path, effects)
+    with InPlace(path, effects), InPlace(path, effects, writable=False) as reading:
+        assert reading.read(0, 1) == b"x"
+    with InPlace(path, effects):
         pass
