@@ -14,6 +14,8 @@ from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import LockedError
 
 SCHEMA = 1
+# Also what no JSON of ours has: infinite numbers, and thousands of brackets.
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 _DIGEST = r"[0-9a-f]{64}"
 
 
@@ -109,7 +111,7 @@ def decode_choice(text: str, file: str) -> Choice:
             raise LockedError(f"{file} has schema {content['schema']!r}, not {SCHEMA}", hint=again)
         trees = tuple((path, _set(one)) for path, one in sorted(content["trees"].items()))
         return Choice(_set(content["image"]), trees)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGED as error:
         raise LockedError(f"{file} is no lock file of an image", hint=again) from error
 
 

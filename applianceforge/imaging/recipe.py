@@ -43,7 +43,8 @@ _DIRECTORY = r"[A-Za-z0-9][A-Za-z0-9._/-]*"
 _UNIT = r"[A-Za-z0-9@:_.\\-]+\.(service|socket|timer|target|mount|path|device|swap|automount|slice)"
 _MODE = r"[0-7]{3,4}"
 _ARGUMENTS = r"[ -\[\]-~]+"
-_LINE = r"[^\0\n]+"
+# Shown on terminals and to other hypervisors: without control characters, or marks that turn text.
+_LINE = r"[^\0-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]{1,200}"
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,9 @@ def _parsed(text: str, file: str) -> dict[str, Any]:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{file} is not TOML: {error}", hint="mend that line") from error
+    except (ValueError, RecursionError) as error:
+        # Numbers of thousands of digits, and brackets within brackets; Python has limits for both.
+        raise RecipeError(f"{file} is no recipe: {error}", hint="mend it") from error
     if content.get("schema") != SCHEMA:
         raise RecipeError(
             f"{file}: schema is {content.get('schema', 'missing')!r}; this version knows {SCHEMA}",

@@ -28,6 +28,8 @@ from applianceforge.system.effects import Effects
 from applianceforge.system.signals import deferred
 
 SCHEMA = 1
+# Also what no JSON of ours has: infinite numbers, and thousands of brackets.
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class Event(Enum):
@@ -80,7 +82,7 @@ def decode(content: bytes) -> tuple[tuple[Entry, ...], int]:
                 step=fields.pop("step", ""),
                 detail=fields,
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except _DAMAGED as error:
             raise JournalError(
                 f"line {len(entries) + 1} of the journal is damaged",
                 hint="keep the work directory for the vendor, remove it, and start again: the"

@@ -76,7 +76,7 @@ def read_owner(path: Path) -> Owner | None:
     """Return the identity that the last owner wrote, or None where there is none."""
     try:
         return Owner(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

@@ -137,6 +137,9 @@ def decode(text: str, name: str) -> Settings:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{name} is not TOML: {error}", hint="mend that line") from error
+    except (ValueError, RecursionError) as error:
+        # Numbers of thousands of digits, and brackets within brackets; Python has limits for both.
+        raise SettingsError(f"{name} cannot be read: {error}", hint="mend it") from error
     schema = table.pop("schema", SCHEMA)
     if schema != SCHEMA:
         raise SettingsError(

@@ -156,7 +156,7 @@ def read_progress(path: Path) -> Progress | None:
         fields = json.loads(path.read_text())
         fields.pop("schema")
         return Progress(**fields)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 

@@ -60,6 +60,7 @@ def whole() -> dict[str, object]:
     [
         "",
         "[]",
+        "[" * 20_000,
         "{}",
         '{"schema": 1}',
         json.dumps(whole() | {"schema": 2}),

@@ -44,6 +44,15 @@ def test_what_is_not_named_has_a_default() -> None:
     assert (small.overlays, small.users, small.trees, small.remove) == ((), (), (), ())
 
 
+@pytest.mark.parametrize(
+    "line", [f"x = {'9' * 5000}", f"x = {'[' * 20_000}", "x = " + "{a = " * 20_000]
+)
+def test_what_python_itself_gives_up_is_an_error_of_the_recipe(line: str) -> None:
+    with pytest.raises(RecipeError, match=r"small\.toml is no") as caught:
+        decode(f"{SMALL}\n{line}\n")
+    assert caught.value.hint
+
+
 def test_every_key_is_read() -> None:
     text = (
         changed('suite = "bookworm"', 'suite = "bookworm"\noverlays = ["a"]\nremove = ["/x/*"]')
@@ -82,6 +91,8 @@ def test_every_key_is_read() -> None:
     [
         (changed("kernel =", "kernal ="), "packages.kernal is no key", "did you mean kernel?"),
         (changed("title =", "titel ="), "title is missing", "write title, one line"),
+        (changed("A small one", r"\u001b[31mred"), r"title is '\x1b[31mred'", "write one line"),
+        (changed("A small one", r"a\u202eb"), "title is 'a\\u202eb'", "write one line"),
         (changed('"256MiB"', '"256MB"'), "slot.size is '256MB'", "in whole MiB or GiB"),
         (changed('"256MiB"', '"1MiB"'), "slot.size is '1MiB'", "from 64MiB"),
         (changed('"256MiB"', "256"), "slot.size is 256", "from 64MiB"),

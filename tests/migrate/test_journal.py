@@ -98,6 +98,8 @@ def test_cut_at_every_byte_whole_lines_count_and_the_torn_one_does_not(tmp_path:
         b'{"schema": 1, "number": 7, "time": 1, "event": "guessed"}',
         b'{"schema": 1, "number": 7, "time": 1, "event": "begun"',
         b"\xff\xfe",
+        b'{"schema": 1e400, "number": 7, "time": 1, "event": "begun"}',
+        b"[" * 20_000,
     ],
 )
 def test_a_whole_line_that_is_damaged_is_named(tmp_path: Path, line: bytes) -> None:

@@ -196,6 +196,11 @@ def test_what_is_not_toml(content: str) -> None:
     assert "is not TOML" in refusal(content=content).message
 
 
+@pytest.mark.parametrize("content", [f"a = {'9' * 5000}", f"a = {'[' * 20_000}"])
+def test_what_python_itself_gives_up(content: str) -> None:
+    assert "cannot be read" in refusal(content=content).message
+
+
 @pytest.mark.parametrize("schema", [2, 0, "1", 1.5, [1]])
 def test_another_schema(schema: Any) -> None:
     error = refusal({"schema": schema})
