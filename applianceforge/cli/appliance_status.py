@@ -97,6 +97,7 @@ def _failure(failure: Failure) -> list[str]:
     shown = [f"{slot} was {did}{when}.", *_why(failure.sentence, failure.remedy)]
     if failure.message:
         shown.append(f"  It said: {failure.message}")
+    shown += [f"  | {line}" for line in failure.evidence]
     if failure.hint:
         shown.append(f"  It advised: {failure.hint}")
     return shown

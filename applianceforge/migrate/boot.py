@@ -231,7 +231,8 @@ class BootMigration:
         verdict, error = ending.verdict, ending.error
         message, hint = _said(ending)
         try:
-            record.end(self._reached(), verdict.status, verdict.reason, message, hint)
+            evidence = error.evidence if error is not None else ()
+            record.end(self._reached(), verdict.status, verdict.reason, message, hint, evidence)
         except ForgeError as unrecorded:
             if verdict.status == AGAIN:
                 return self._go_back(Verdict(BACK, UNRECORDED), unrecorded)
@@ -280,6 +281,7 @@ def _told_before(line: Line) -> ForgeError:
     return JournalError(
         line.message or reasons.explain(line.reason).sentence,
         hint=line.hint or reasons.explain(line.reason).remedy,
+        evidence=line.evidence,
     )
 
 

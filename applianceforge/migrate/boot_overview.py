@@ -7,7 +7,14 @@ from typing import Any
 
 from applianceforge.formats import bootenv
 from applianceforge.formats.bootenv import Environment, SlotVariables
-from applianceforge.migrate import boot_history, boot_places, boot_status, journal, settings
+from applianceforge.migrate import (
+    boot_history,
+    boot_places,
+    boot_record,
+    boot_status,
+    journal,
+    settings,
+)
 from applianceforge.migrate.boot_history import Happening, Past
 from applianceforge.migrate.boot_places import BootPlaces, Release
 from applianceforge.migrate.boot_settle import OPEN
@@ -45,6 +52,7 @@ class Failure:
     Attributes:
         time_s: When, in seconds since 1970; 0 if only the boot environment knows of it.
         message: What exactly went wrong, if the history knows.
+        evidence: What showed it, which only root may read, for it may name data.
     """
 
     slot: Slot | None
@@ -54,6 +62,7 @@ class Failure:
     remedy: str
     message: str
     hint: str
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -167,7 +176,15 @@ def _failure(
                 message="" if past.message == reason.sentence else past.message,
                 hint="" if past.hint == reason.remedy else past.hint,
             )
-    return failure
+    return replace(failure, evidence=_evidence(places, word))
+
+
+def _evidence(places: BootPlaces, word: str) -> tuple[str, ...]:
+    try:
+        line = boot_record.last_end(boot_record.read(places.record))
+    except ForgeError:
+        return ()
+    return line.evidence if line is not None and line.reason == word else ()
 
 
 _FAILED = (Happening.MIGRATION_ENDED.value, Happening.GIVEN_UP.value)
@@ -247,4 +264,5 @@ def _failure_fields(failure: Failure) -> Mapping[str, Any]:
         "remedy": failure.remedy,
         "message": failure.message or None,
         "hint": failure.hint or None,
+        "evidence": list(failure.evidence),
     }

@@ -4,6 +4,7 @@
 /data/forge/status.json    0644, how far a migration is, and how the last one ended
 /data/forge/history.jsonl  0644, what happened to this box
 /data/forge/told           which reason of the boot environment is in the history already
+/data/forge/work/boots.jsonl  0600, how each boot of a migration ended, and what showed it
 /data/forge/source-used    a 32-bit release may have changed its data since it was migrated
 /data/forge/abort          a person asked for the end of the migration
 /run/forge/gate            "open", or why the services of this boot are shut
@@ -75,6 +76,11 @@ class BootPlaces:
     def abort(self) -> Path:
         """Return the mark that the migration is to end."""
         return self.forge / "abort"
+
+    @property
+    def record(self) -> Path:
+        """Return the record of the migration's boots; only root may read it."""
+        return self.forge / "work/boots.jsonl"
 
     @property
     def gate(self) -> Path:

@@ -6,7 +6,7 @@ before anything is done in this boot, `ended` before the slot is marked bad. A l
 a power cut counts as unwritten.
 
     begun    boot: the kernel's identity of this boot
-    ended    status: 0, 75 or 76; reason, message, hint
+    ended    status: 0, 75 or 76; reason, message, hint, evidence: lines that may name data
     crashed  written by the unit for one that could not say how it ended; without `reached`
     anew     source: which use of the old data, since the last attempt, makes all before it out of
              date; what stands above this line counts no more
@@ -25,6 +25,8 @@ from applianceforge.system.effects import Effects
 SCHEMA = 1
 _BEGUN, _ENDED, _CRASHED, _ANEW = "begun", "ended", "crashed", "anew"
 _EVENTS = (_BEGUN, _ENDED, _CRASHED, _ANEW)
+_EVIDENCE_LINES = 8
+_EVIDENCE_LETTERS = 300
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Line:
     message: str = ""
     hint: str = ""
     source: int = 0
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def decode(content: bytes) -> tuple[Line, ...]:
                     str(fields.get("message", "")),
                     str(fields.get("hint", "")),
                     int(fields.get("source", 0)),
+                    tuple(map(str, fields.get("evidence", ()))),
                 )
             )
         except (ValueError, KeyError, TypeError):
@@ -138,11 +142,20 @@ class BootRecord:
         self._write(Line(_BEGUN, self._clock(), reached), {"boot": boot})
         return counts
 
-    def end(self, reached: int, status: int, reason: str, message: str, hint: str) -> None:
-        """Note durably how this boot ended."""
-        line = Line(_ENDED, self._clock(), reached, status, reason, message, hint)
+    def end(
+        self,
+        reached: int,
+        status: int,
+        reason: str,
+        message: str,
+        hint: str,
+        evidence: Sequence[str] = (),
+    ) -> None:
+        """Note durably how this boot ended; of the evidence only the beginning."""
+        shown = tuple(line[:_EVIDENCE_LETTERS] for line in evidence[:_EVIDENCE_LINES])
+        line = Line(_ENDED, self._clock(), reached, status, reason, message, hint, evidence=shown)
         detail = {"status": status, "reason": reason, "message": message, "hint": hint}
-        self._write(line, detail)
+        self._write(line, detail | {"evidence": list(shown)})
 
     def _write(self, line: Line, detail: dict[str, Any]) -> None:
         fields = {

@@ -130,7 +130,7 @@ def stop_if_inhibited(report: Report) -> None:
         return
     first = inhibitors[0]
     more = f" (and {len(inhibitors) - 1} more)" if len(inhibitors) > 1 else ""
-    remedy = " ".join(
+    remedy = "; or ".join(
         f"{one.text} {one.command}".strip() for finding in inhibitors for one in finding.remedies
     )
     evidence = tuple(line for one in inhibitors for line in (one.title, *one.evidence))

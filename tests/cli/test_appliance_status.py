@@ -11,8 +11,10 @@ import pytest
 import applianceforge.migrate
 from applianceforge.formats.bootenv import KNOWN_GOOD, NOT_BOOTABLE, Environment
 from applianceforge.migrate import boot_overview, boot_verdict
+from applianceforge.migrate.boot_record import BootRecord
 from applianceforge.model.errors import InhibitedError
 from applianceforge.slots import reasons
+from applianceforge.system.effects import Effects
 from tests import snapshots
 from tests.appliance.cache import CHECKOUT
 from tests.migrate.appliances import FRESH, Appliance, appliance
@@ -79,6 +81,20 @@ def test_a_fall_back_with_what_the_history_knows(legacy: Appliance) -> None:
     assert isinstance(document["failure"], dict)
     assert document["failure"]["reason"] == "disk-full"
     assert "812 MiB" in document["failure"]["hint"]
+
+
+def test_root_is_told_what_showed_it(legacy: Appliance) -> None:
+    legacy.set_environment(Environment(5, "a", KNOWN_GOOD, NOT_BOOTABLE, "b-inhibited"))
+    legacy.write("data/forge/work/boots.jsonl", "")
+    record = BootRecord(legacy.places.record, Effects(), lambda: 1.0)
+    record.end(0, boot_verdict.BACK, "inhibited", "no usable RRD", "", ("torn\x1b[1m.rrd",))
+    assert "  | torn" in command("status", "--root", legacy.root).out
+    failure = json.loads(command("status", "--json", "--root", legacy.root).out)["failure"]
+    assert failure["evidence"] == ["torn\x1b[1m.rrd"]
+    assert "\x1b" not in command("status", "--root", legacy.root).out
+    # Of another failure it says nothing.
+    legacy.set_environment(Environment(6, "a", KNOWN_GOOD, NOT_BOOTABLE, "b-no-tries"))
+    assert "torn" not in command("status", "--root", legacy.root).out
 
 
 def test_a_fall_back_of_the_boot_loader(legacy: Appliance) -> None:

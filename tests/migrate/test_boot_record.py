@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from applianceforge.migrate.boot_record import BootRecord, Counts, Line, count, decode, last_end
+from applianceforge.migrate.boot_record import (
+    BootRecord,
+    Counts,
+    Line,
+    count,
+    decode,
+    last_end,
+    read,
+)
 from applianceforge.system.effects import Effects
 
 AGAIN, BACK = 75, 76
@@ -120,3 +128,15 @@ def test_a_torn_line_counts_as_unwritten(tmp_path: Path, cut: int) -> None:
 def test_what_cannot_be_understood_is_left_out(line: bytes) -> None:
     good = json.dumps({"schema": 1, "event": "begun", "time": 1, "reached": 0}).encode()
     assert len(decode(good + b"\n" + line + b"\n" + good + b"\n")) == 2
+
+
+def test_evidence_is_kept_within_bounds(tmp_path: Path) -> None:
+    path = tmp_path / "boots.jsonl"
+    record = BootRecord(path, Effects(), lambda: 1.0)
+    record.end(0, BACK, "not-proved", "they differ", "", [f"{n} " + "x" * 999 for n in range(99)])
+    line = last_end(read(path))
+    assert line is not None
+    assert record.lines == (line,)
+    assert [text[:2] for text in line.evidence] == [f"{n} " for n in range(8)]
+    assert {len(text) for text in line.evidence} == {300}
+    assert path.stat().st_mode & 0o077 == 0
