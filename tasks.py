@@ -335,6 +335,7 @@ def bench_image(_context: Context, name: str = "legacy", compress: bool = True) 
         "cpu": "a model of QEMU's, such as qemu64, coreduo, pentium3",
         "memory": "in MiB",
         "disk": "ide, ahci, virtio or scsi",
+        "size": "of the disk in GiB, if the image is not larger; data grows into it",
         "keep": "keep what the machine writes beside the image, and go on with it the next time",
     },
     positional=["image"],
@@ -345,11 +346,14 @@ def vm_run(
     cpu: str = "qemu64",
     memory: int = 512,
     disk: str = "ide",
+    size: int = machine.DISK_GIB,
     keep: bool = False,
 ) -> None:
     """Start an image in QEMU, with its serial console on this terminal."""
     try:
-        status = machine.run(Path(image), cpu=cpu, memory_mib=memory, disk=disk, keep=keep)
+        status = machine.run(
+            Path(image), cpu=cpu, memory_mib=memory, disk=disk, size_gib=size, keep=keep
+        )
     except machine.RunError as error:
         raise Exit(str(error), code=2) from error
     raise Exit("", code=status)

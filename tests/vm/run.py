@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tests.vm import accelerator, overlays
@@ -14,6 +15,7 @@ from tests.vm.program import find
 
 _FORMATS = {".raw": "raw", ".img": "raw", ".qcow2": "qcow2", ".vmdk": "vmdk", ".vhd": "vpc"}
 _SSH = 22
+DISK_GIB = 4
 
 
 class RunError(Exception):
@@ -58,6 +60,7 @@ def run(
     cpu: str = "qemu64",
     memory_mib: int = 512,
     disk: str = "ide",
+    size_gib: int = DISK_GIB,
     keep: bool = False,
     tell: Callable[[str], None] = print,
 ) -> int:
@@ -68,6 +71,8 @@ def run(
         cpu: As QEMU's -cpu takes it.
         memory_mib: Memory.
         disk: How it is connected: ide, ahci, virtio or scsi.
+        size_gib: The disk is as large as this, or as the image if that is larger: an image has
+            little room for data, and is meant to grow at first boot.
         keep: Keep the overlay beside the image, and go on with it the next time.
         tell: Takes lines for the person.
 
@@ -79,15 +84,18 @@ def run(
         program = find(Hardware.program)
     except FileNotFoundError as error:
         raise RunError(str(error)) from error
+    size_bytes = max(size_gib << 30, overlays.size_bytes(chosen))
     how = accelerator.choose()
     port = free_port()
     overlay = image.with_name(f"{image.name}.changes.qcow2")
     with tempfile.TemporaryDirectory(prefix="vm-") as name:
         files = Files(Path(name))
+        chosen = replace(chosen, size_bytes=size_bytes)
         if keep:
             if not overlay.exists():
                 overlays.prepare(chosen, overlay)
             chosen = Disk(overlay, "qcow2", chosen.bus, own=True)
+            size_bytes = overlays.size_bytes(chosen)
         else:
             overlays.prepare(chosen, files.overlay(0))
         hardware = Hardware(
@@ -100,7 +108,8 @@ def run(
             terminal=True,
         )
         tell(f"accelerator  {how.name} ({how.why})")
-        tell(f"processor    {cpu}; disk {disk}; {memory_mib} MiB")
+        tell(f"processor    {cpu}; {memory_mib} MiB")
+        tell(f"disk         {disk}; {size_bytes / (1 << 30):.1f} GiB, as the machine sees it")
         tell(f"changes      {f'kept in {overlay}' if keep else 'forgotten at the end'}")
         tell(f"ssh          ssh -p {port} root@127.0.0.1")
         tell("to leave     Ctrl-A X; Ctrl-A C is QEMU's monitor, Ctrl-A H tells more")

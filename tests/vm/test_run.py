@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from tests.vm import overlays
 from tests.vm import run as running
-from tests.vm.hardware import Bus
+from tests.vm.hardware import Bus, Disk
 from tests.vm.run import RunError, check
 
 
@@ -54,7 +56,14 @@ def test_what_a_person_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert list(tmp_path.glob("*.changes.qcow2")) == []
     running.run(image, keep=True, tell=said.append)
     running.run(image, keep=True, tell=said.append)
-    assert (tmp_path / "a.raw.changes.qcow2").exists()
+    kept = Disk(tmp_path / "a.raw.changes.qcow2", "qcow2")
+    assert overlays.size_bytes(kept) == 4 << 30
+    running.run(image, size_gib=6, tell=said.append)
+    assert "6.0 GiB" in "\n".join(said)
+    os.truncate(image, 5 << 30)
+    running.run(image, tell=said.append)
+    assert "5.0 GiB" in "\n".join(said)
+    os.truncate(image, 1 << 20)
     assert image.read_bytes() == bytes(1 << 20)
     (tmp_path / "status").write_text("1")
     with pytest.raises(RunError, match="did not start"):
