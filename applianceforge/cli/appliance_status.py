@@ -15,6 +15,7 @@ from applianceforge.slots import reasons
 WELL = 0
 SHUT = 66
 GIVEN_UP = 67
+_LARGEST_SHOWN = 1e18
 # It may start again, as soon as what hinders it is gone.
 _PASSED_OVER = ("no-long-mode", "not-counted")
 _STATES = {
@@ -112,13 +113,20 @@ def _migration(found: Overview) -> list[str]:
         shown.append(
             f"  step {progress.get('number')} of {progress.get('of')}: {progress.get('title')}"
         )
-        done, total = progress.get("done_bytes", 0), progress.get("total_bytes", 0)
-        amount = size(done) + (f" of about {size(total)}" if total else "")
-        shown.append(f"  {amount}, for {duration(progress.get('elapsed_s', 0.0))}")
+        done, total, elapsed_s = (
+            _number(progress.get(key)) for key in ("done_bytes", "total_bytes", "elapsed_s")
+        )
+        amount = size(int(done)) + (f" of about {size(int(total))}" if total else "")
+        shown.append(f"  {amount}, for {duration(elapsed_s)}")
     verdict = migration.get("verdict")
     if isinstance(verdict, dict):
         shown += _why(str(verdict.get("message")), str(verdict.get("hint")))
     return shown
+
+
+def _number(value: object) -> float:
+    """Return a number of a file that anybody may have written; 0 for what is none to be shown."""
+    return value if isinstance(value, int | float) and 0 <= value < _LARGEST_SHOWN else 0
 
 
 def _date(time_s: float) -> str:

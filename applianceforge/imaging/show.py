@@ -6,6 +6,7 @@ that names a further file is opened.
 """
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from applianceforge.slots.selector import Choice
 from applianceforge.slots.states import State
 from applianceforge.system import programs, sparse
 from applianceforge.system.effects import Effects
-from applianceforge.system.files import named_errors
+from applianceforge.system.files import named_errors, open_seekable
 from applianceforge.system.programs import Command
 
 _QEMU_IMG = "/usr/bin/qemu-img"
@@ -108,6 +109,8 @@ def look(path: Path, effects: Effects) -> DiskFacts:
     """
     path = path.absolute()
     with named_errors(path, "read"):
+        # Nothing that waits for somebody, such as a pipe.
+        os.close(open_seekable(path))
         file_bytes = path.stat().st_blocks * SECTOR_BYTES
     kind = _kind(path)
     with _raw(path, kind, effects) as (raw, size_bytes):

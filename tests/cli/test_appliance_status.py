@@ -238,3 +238,13 @@ def test_a_slot_that_was_given_up_long_ago_is_no_failure_of_the_one_that_runs(
     box.write("data/forge/epoch", "amd64\n")
     found = boot_overview.gather(box.places)
     assert found.failure is None
+
+
+@pytest.mark.parametrize("number", ["x", None, [1], -1, 10**400, float("inf"), float("nan")])
+def test_numbers_that_are_none_are_not_shown(legacy: Appliance, number: object) -> None:
+    progress = {"done_bytes": number, "total_bytes": number, "elapsed_s": number}
+    fields = {"schema": 1, "state": "migrating", "progress": progress}
+    legacy.write("data/forge/status.json", json.dumps(fields))
+    said = command("status", "--root", legacy.root)
+    assert said.status == 0
+    assert "0 B, for 0.0 s" in said.out

@@ -212,3 +212,9 @@ def test_every_partition_can_be_seen(room: int) -> None:
     widths = show_picture.widths_of([16 << 20, 1 << 30, 1 << 30, 1 << 20], room)
     assert all(width >= 1 for width in widths)
     assert sum(widths) <= room
+
+
+def test_a_pipe_is_no_image(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SettingsError, match="neither a file nor a block device"):
+        show.look(tmp_path / "pipe", Effects())
