@@ -92,6 +92,9 @@ def _startup(box: Machine) -> str:
 
 def _hold_system(box: Machine, boot: Boot) -> None:
     assert box.succeed("systemctl --failed --quiet --plain") == ""
+    # sshd shows /etc/motd alone, and nothing here takes nologin away.
+    assert box.succeed("readlink -m /etc/motd") == "/run/motd.d/forge\n"
+    box.fail("test -e /run/nologin")
     machine = box.succeed("uname -m").strip()
     assert (machine == "x86_64") == (boot.architecture == "amd64"), machine
     # The slot is read-only, and refuses to be anything else by accident.
