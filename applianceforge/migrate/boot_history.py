@@ -95,6 +95,6 @@ def read(places: BootPlaces) -> tuple[Past, ...]:
             found.append(
                 Past(float(fields["time"]), *(str(fields.get(word, "")) for word in words))
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             continue
     return tuple(found)

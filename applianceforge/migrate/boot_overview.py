@@ -151,7 +151,7 @@ def _epoch(places: BootPlaces) -> Architecture | None:
 
 def _shut(places: BootPlaces, migration: Mapping[str, Any] | None) -> str:
     try:
-        word = places.gate.read_text().strip()
+        word = places.gate.read_text(errors="replace").strip()
     except OSError:
         # The gate waits for the migration.
         return _UNKNOWN_GATE if migration is None else _MIGRATING

@@ -85,7 +85,7 @@ def decode(content: bytes) -> tuple[Line, ...]:
                     tuple(map(str, fields.get("evidence", ()))),
                 )
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue
     return tuple(found)
 

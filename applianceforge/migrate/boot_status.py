@@ -110,5 +110,5 @@ def read(path: Path) -> Mapping[str, Any] | None:
     try:
         fields = json.loads(path.read_text())
         return fields if int(fields["schema"]) <= SCHEMA else None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
