@@ -15,6 +15,7 @@ from rich.console import Console
 from applianceforge.imaging import build, outputs, show, show_picture, zipapp
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import ForgeError, exit_status_of
+from applianceforge.preflight.render import printable
 from applianceforge.system.effects import Effects
 from applianceforge.system.files import make_directory
 from tests import fuzz_dumps, fuzz_rrd
@@ -49,7 +50,7 @@ def _bytes_of(text: str) -> int:
 
 def _exit_of(error: ForgeError) -> Exit:
     """Return the end of a task for an error: what is wrong, what shows it, what to do."""
-    said = "\n".join((error.message, *error.evidence, error.hint))
+    said = "\n".join(printable(line) for line in (error.message, *error.evidence, error.hint))
     return Exit(said, code=exit_status_of(error))
 
 
