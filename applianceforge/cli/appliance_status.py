@@ -7,7 +7,7 @@ import click
 
 from applianceforge.cli.boot import root_option
 from applianceforge.cli.summary import duration, size, visible
-from applianceforge.migrate import boot_overview
+from applianceforge.migrate import boot_overview, boot_services
 from applianceforge.migrate.boot_overview import Failure, Overview, SlotView
 from applianceforge.migrate.boot_places import BootPlaces
 from applianceforge.slots import reasons
@@ -15,6 +15,7 @@ from applianceforge.slots import reasons
 WELL = 0
 SHUT = 66
 GIVEN_UP = 67
+DOWN = 68
 _LARGEST_SHOWN = 1e18
 # It may start again, as soon as what hinders it is gone.
 _PASSED_OVER = ("no-long-mode", "not-counted")
@@ -37,16 +38,27 @@ def status_command(root: Path, as_json: bool) -> int:
       62  this machine is no appliance
       66  its services are shut; the text says why and what to do
       67  it runs, but the other slot was given up: an update or a migration failed
+      68  a service that must be up has failed
     """
-    found = boot_overview.gather(BootPlaces(root))
+    found = boot_overview.gather(BootPlaces(root), _show(root))
     click.echo(boot_overview.document(found) if as_json else "\n".join(lines(found)))
     return exit_status(found)
+
+
+def _show(root: Path) -> tuple[str, ...]:
+    """Return how to ask the systemd of that root; another than ours may bring a stand-in."""
+    if root == Path("/"):
+        return boot_services.SHOW
+    own = root / "bin/systemctl"
+    return (str(own), "show") if own.exists() else ()
 
 
 def exit_status(found: Overview) -> int:
     """Return the status that the command ends with."""
     if found.shut:
         return SHUT
+    if any(state not in boot_services.COMING for state in found.down.values()):
+        return DOWN
     return GIVEN_UP if found.failure is not None else WELL
 
 
@@ -63,6 +75,9 @@ def lines(found: Overview) -> list[str]:
     if found.shut:
         reason = reasons.explain(found.shut)
         shown += ["", "The services are shut.", *_why(reason.sentence, reason.remedy)]
+    if found.down:
+        units = boot_services.in_words(found.down)
+        shown += ["", f"Not up: {units}.", "  What to do: systemctl status UNIT says more."]
     if found.migration is not None:
         shown += ["", *_migration(found)]
     if found.failure is not None:

@@ -11,6 +11,7 @@ from applianceforge.migrate import (
     boot_history,
     boot_places,
     boot_record,
+    boot_services,
     boot_status,
     journal,
     settings,
@@ -73,6 +74,7 @@ class Overview:
         epoch: The architecture whose data is the truth; None if that is not known.
         slots: Both, or none where the boot environment cannot be read.
         shut: The word for why the services are shut; empty if they are open.
+        down: Of open services those that are not up, with their states.
         failure: The last one that is still of interest.
         migration: What status.json says, while a migration is under way.
         way_back_until_s: Until when the old data is kept; None if there is none to go back to.
@@ -86,10 +88,15 @@ class Overview:
     failure: Failure | None
     migration: Mapping[str, Any] | None
     way_back_until_s: float | None
+    down: Mapping[str, str]
 
 
-def gather(places: BootPlaces) -> Overview:
+def gather(places: BootPlaces, show: tuple[str, ...] = ()) -> Overview:
     """Look at everything; any user may, and what only root sees is left out.
+
+    Args:
+        places: Of the appliance.
+        show: Asks systemd for the states of units; () is not to ask, for it does not run there.
 
     Raises:
         BootDiskError: This machine is no appliance.
@@ -105,16 +112,25 @@ def gather(places: BootPlaces) -> Overview:
     booted = _booted(places)
     migration = _migration(places)
     environment = _environment(places)
+    shut = _shut(places, migration)
     return Overview(
         release=release,
         booted=booted,
         epoch=_epoch(places),
         slots=_slots(environment, booted),
-        shut=_shut(places, migration),
+        shut=shut,
         failure=_failure(places, environment, booted),
         migration=migration,
         way_back_until_s=_way_back(places),
+        down={} if shut or not show else _down(places, show),
     )
+
+
+def _down(places: BootPlaces, show: tuple[str, ...]) -> Mapping[str, str]:
+    try:
+        return boot_services.not_up(boot_services.listed(places), Effects(), show)
+    except ForgeError:
+        return {}
 
 
 def _booted(places: BootPlaces) -> Slot | None:
@@ -247,6 +263,7 @@ def document(found: Overview) -> str:
             "reason": found.shut or None,
             "sentence": shut.sentence if shut else None,
             "remedy": shut.remedy if shut else None,
+            "down": dict(found.down),
         },
         "failure": None if found.failure is None else _failure_fields(found.failure),
         "migration": found.migration,

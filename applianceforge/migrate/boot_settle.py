@@ -10,11 +10,11 @@ Every boot completes what a cut left undone, so each of the three is done when i
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from applianceforge.migrate import boot_history, boot_places
+from applianceforge.migrate import boot_history, boot_places, boot_services
 from applianceforge.migrate.boot_history import Happening, History
 from applianceforge.migrate.boot_places import BootPlaces, Release
 from applianceforge.migrate.boot_slots import Marks
@@ -28,8 +28,6 @@ from applianceforge.system.programs import Command
 
 SERVICES = "services"
 OPEN = "open"
-_WAITING = "waiting"
-_COMING = (_WAITING, "activating", "reloading")
 _PAUSE_S = 1.0
 _PUBLIC = 0o644
 
@@ -43,7 +41,7 @@ class Tools:
         load_rules: Loads the file of rules that is named after it.
     """
 
-    show: tuple[str, ...] = ("/usr/bin/systemctl", "show", "--property=Id,ActiveState,Job")
+    show: tuple[str, ...] = boot_services.SHOW
     load_rules: tuple[str, ...] = ("/usr/sbin/nft", "--file")
     patience_s: float = 600.0
 
@@ -115,36 +113,16 @@ class Settling:
         return self._wait_for_services()
 
     def _wait_for_services(self) -> tuple[str, str]:
-        units = self._services()
+        units = boot_services.listed(self.places)
         deadline = time.monotonic() + self.tools.patience_s
         while True:
-            states = self._states(units) if units else {}
-            down = {unit: states.get(unit, "unknown") for unit in units}
-            down = {unit: state for unit, state in down.items() if state != "active"}
+            down = boot_services.not_up(units, self.effects, self.tools.show)
             if not down:
                 return "", ""
-            coming = any(state in _COMING for state in down.values())
+            coming = any(state in boot_services.COMING for state in down.values())
             if not coming or time.monotonic() > deadline:
-                return SERVICES, ", ".join(f"{unit} is {state}" for unit, state in down.items())
+                return SERVICES, boot_services.in_words(down)
             time.sleep(_PAUSE_S)
-
-    def _services(self) -> tuple[str, ...]:
-        with files.named_errors(self.places.services, "read"):
-            lines = [line.strip() for line in self.places.services.read_text().splitlines()]
-        return tuple(line for line in lines if line and not line.startswith("#"))
-
-    def _states(self, units: tuple[str, ...]) -> Mapping[str, str]:
-        """Return the states of units by their names."""
-        said = programs.run(Command((*self.tools.show, *units)), self.effects)
-        found: dict[str, str] = {}
-        # One block of lines a unit, in the order in which they were asked for.
-        blocks = said.stdout.decode(errors="replace").strip().split("\n\n")
-        for unit, block in zip(units, blocks, strict=False):
-            fields = dict(line.partition("=")[::2] for line in block.splitlines())
-            state = fields.get("ActiveState", "unknown")
-            # A unit that waits for others is inactive, and has a job.
-            found[unit] = _WAITING if state == "inactive" and "Job" in fields else state
-        return found
 
     def _give_up(self, reason: str, message: str) -> Settled:
         self._history.add(Happening.GIVEN_UP, reason=reason, message=message)

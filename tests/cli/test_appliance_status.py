@@ -83,6 +83,15 @@ def test_a_fall_back_with_what_the_history_knows(legacy: Appliance) -> None:
     assert "812 MiB" in document["failure"]["hint"]
 
 
+def test_a_service_that_is_down(legacy: Appliance) -> None:
+    legacy.units("failed")
+    document = told(legacy, "service-failed", 68)
+    assert isinstance(document["services"], dict)
+    assert document["services"]["down"]["ssh.service"] == "failed"
+    legacy.units("activating")
+    assert told(legacy, "service-coming", 0)["failure"] is None
+
+
 def test_root_is_told_what_showed_it(legacy: Appliance) -> None:
     legacy.set_environment(Environment(5, "a", KNOWN_GOOD, NOT_BOOTABLE, "b-inhibited"))
     legacy.write("data/forge/work/boots.jsonl", "")
