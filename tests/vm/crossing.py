@@ -282,7 +282,8 @@ old = path.read_bytes()
 arguments = envblock.decode(old)["args"] + " {}"
 changed = envblock.changed(old, {{"args": arguments}})
 assert changed is not None
-path.write_bytes(changed)
+with path.open("r+b") as stream:  # In place: the file system of a slot is full.
+    stream.write(changed)
 PYTHON
 """
 
@@ -299,10 +300,8 @@ def panic(disk: Path, told: Told) -> None:
 
 def hang(disk: Path, told: Told) -> None:
     """An init that hangs is ended by the watchdog, three times, and given up."""
-    script = (
-        "printf '#!/bin/sh\\nwhile :; do sleep 1000; done\\n' >/run/b/hang; chmod 755 /run/b/hang;"
-    )
-    _in_slot_b(disk, script + _ARGUMENTS.format("init=/hang forge.watchdog=30"))
+    # It reads from the console for ever.
+    _in_slot_b(disk, _ARGUMENTS.format("init=/bin/cat forge.watchdog=30"))
     with machine(disk, WIDE, "hang") as box:
         box.wait_for_console_text("Slot a starts", timeout_s=2 * _BOOT_S)
         assert box.console.text().count("Slot b starts") == 3
