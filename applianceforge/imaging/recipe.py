@@ -248,10 +248,13 @@ def decode(
 def error_of(file: str, problems: Iterable[Problem]) -> RecipeError:
     """Return the one error for all problems of a recipe."""
     found = list(dict.fromkeys(problems))
-    remedies = dict.fromkeys(problem.remedy for problem in found if problem.remedy)
+    if len(found) == 1:
+        (one,) = found
+        return RecipeError(f"{file}: {one.key} {one.what}", hint=one.remedy)
     return RecipeError(
-        f"{file}: " + "; ".join(f"{problem.key} {problem.what}" for problem in found),
-        hint="; ".join(remedies),
+        f"{file} has {len(found)} mistakes",
+        hint="mend them all, then build again",
+        evidence=tuple(f"{one.key} {one.what}: {one.remedy}" for one in found),
     )
 
 

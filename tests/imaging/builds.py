@@ -9,6 +9,7 @@ from applianceforge.imaging.package_set import Choice, Package, PackageSet
 from applianceforge.imaging.recipe import ImageRecipe
 from applianceforge.imaging.stages import Stages
 from applianceforge.model.architecture import Architecture
+from applianceforge.model.errors import ForgeError
 from applianceforge.system.effects import Effects
 from applianceforge.system.programs import User
 from applianceforge.system.progress import NoProgress
@@ -36,6 +37,11 @@ path = "/usr/lib/i386"
 architecture = "i386"
 packages = ["hello"]
 """
+
+
+def told_by(error: ForgeError) -> str:
+    """Return all that a person reads of an error."""
+    return "\n".join((error.message, *error.evidence, error.hint))
 
 
 def small(more: str = "") -> ImageRecipe:
