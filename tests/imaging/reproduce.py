@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from applianceforge.imaging import build
+from applianceforge.imaging.outputs import Output
 from applianceforge.system.effects import Effects
 from applianceforge.system.programs import User
 from applianceforge.system.progress import ProgressSink
@@ -32,11 +33,14 @@ _DYING_S = 3.0
 _DRIVER = """
 import sys
 from pathlib import Path
-from applianceforge.imaging import build
+from applianceforge.imaging import build, outputs
 from applianceforge.model.architecture import Architecture
 from applianceforge.system.effects import Effects
 options = build.Options(frozenset(Architecture), locked=True)
-build.build(*(Path(word) for word in sys.argv[1:]), Effects(), None, options)
+place = Path(sys.argv[3])
+made = build.build(*(Path(word) for word in sys.argv[1:]), Effects(), None, options)
+name = made.identity.machine.name
+outputs.write_all(list(outputs.Output), made.raw, place, name, made.identity, Effects())
 """
 
 
@@ -187,7 +191,7 @@ def _start(way: Way, name: str) -> subprocess.Popen[bytes]:
 
 def _compare(name: str, one: Path, other: Path) -> list[str]:
     found = []
-    for suffix in ("slot", "raw", "manifest.json", "cdx.json"):
+    for suffix in ("slot", *(one.value for one in Output), "manifest.json", "cdx.json"):
         paths = [directory / f"{name}.{suffix}" for directory in (one, other)]
         digests = [_digest(path) for path in paths]
         print(f"{name}.{suffix}: {digests[0]}", flush=True)
