@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from applianceforge.cli.boot import root_option
+from applianceforge.cli.settle import root_option
 from applianceforge.cli.summary import duration, size, visible
 from applianceforge.migrate import boot_overview, boot_services
 from applianceforge.migrate.boot_overview import Failure, Overview, SlotView

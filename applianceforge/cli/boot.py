@@ -1,8 +1,6 @@
 """What the units of an appliance run when it boots, and `applianceforge migrate abort`."""
 
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -11,10 +9,10 @@ from applianceforge.cli.consoles import Consoles
 from applianceforge.cli.ending import tell
 from applianceforge.cli.progress import LineProgress
 from applianceforge.cli.settings_file import read_settings
+from applianceforge.cli.settle import root_option
 from applianceforge.migrate import boot_abort
 from applianceforge.migrate.boot import BootMigration, Ending
 from applianceforge.migrate.boot_places import BootPlaces, read_release
-from applianceforge.migrate.boot_settle import Settling, Tools
 from applianceforge.migrate.boot_slots import Marks, marks_of
 from applianceforge.migrate.boot_verdict import AGAIN, BACK, PROVED
 from applianceforge.migrate.settings import Settings, WorkSettings
@@ -26,14 +24,6 @@ from applianceforge.system.progress import ProgressEvent
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _UNREAD = Settings(WorkSettings(Path("/data/forge/work")))
-
-root_option = click.option(
-    "--root",
-    type=click.Path(path_type=Path),
-    default=Path("/"),
-    hidden=True,
-    help="Another root directory, for tests.",
-)
 
 
 class _Told:
@@ -123,29 +113,3 @@ def abort_command(root: Path) -> None:
         if ended
         else "noted: this machine goes back to the 32-bit release as soon as its next step looks"
     )
-
-
-@click.command("settle")
-@root_option
-def settle_command(root: Path) -> int:
-    """Mark the release good once its services are up, raise the epoch, open the ports.
-
-    The unit forge-settle runs this at boot; it does what is not done yet, and may be run again.
-    Exit status 76: the services did not come up, and the slot was marked bad with the reason.
-    """
-    return _settle(root, Tools(), time.time)
-
-
-def _settle(root: Path, tools: Tools, clock: Callable[[], float]) -> int:
-    places = BootPlaces(root)
-    effects = Effects()
-    marks = marks_of(places, effects)
-    settled = Settling(places, marks, read_release(places), tools, effects, clock).carry_out()
-    if settled.verdict.status == PROVED:
-        click.echo(f"settled; ports: {settled.ports}")
-        return PROVED
-    reason = reasons.explain(settled.verdict.reason)
-    text = f"applianceforge: this release is given up: {reason.sentence}\n  {settled.message}\n"
-    print(text, end="", file=sys.stderr)
-    Consoles().write(f"\n{text}")
-    return settled.verdict.status

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 _INTERRUPTED = 130
+# As appliance.COMMANDS has them, which is not imported to find out.
+_OF_AN_APPLIANCE = ("settle", "slot", "status")
 
 
 def main() -> None:
@@ -32,6 +34,10 @@ def main() -> None:
 def _main(arguments: list[str]) -> None:
     if arguments and arguments[0] in standalone.COMMANDS:
         sys.exit(standalone.main(arguments, _planned))
+    if arguments and arguments[0] in _OF_AN_APPLIANCE:
+        from applianceforge.cli import appliance
+
+        sys.exit(appliance.main(arguments))
     from applianceforge.cli import main as others
 
     sys.exit(others.main(arguments))

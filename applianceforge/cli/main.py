@@ -1,36 +1,22 @@
 """`applianceforge`: one command for a person at a terminal."""
 
-import os
-import sys
 from collections.abc import Sequence
 
 import click
 
-from applianceforge.cli import standalone
+from applianceforge.cli import commands, standalone
 from applianceforge.cli.appliance_status import status_command
-from applianceforge.cli.boot import settle_command
 from applianceforge.cli.cluster import cluster
-from applianceforge.cli.ending import guarded
 from applianceforge.cli.migrate import migrate, planned
 from applianceforge.cli.rrd import rrd
+from applianceforge.cli.settle import settle_command
 from applianceforge.cli.slot import slot
 from applianceforge.model.version import PROGRAM, VERSION
 
 
-class _Group(click.Group):
-    """A group that does not mind if the reader of its output goes away."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command; click itself would call a closed pipe a failure."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-
-
 @click.group(
-    cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=commands.Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(VERSION, prog_name=PROGRAM)
 def applianceforge() -> None:
@@ -88,19 +74,4 @@ applianceforge.add_command(status_command)
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit status."""
-    return guarded(
-        lambda: _run(arguments), stopped="stopped; nothing is lost, the same command continues"
-    )
-
-
-def _run(arguments: Sequence[str]) -> int:
-    try:
-        status = applianceforge.main(list(arguments), standalone_mode=False, prog_name=PROGRAM)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.Abort as error:
-        # click turns every KeyboardInterrupt into an Abort of its own.
-        cause = error.__cause__
-        raise cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt from error
-    return status if isinstance(status, int) else 0
+    return commands.run(applianceforge, arguments)
