@@ -32,7 +32,8 @@ from tests.vm.recorder import Recording
 from tests.vm.write_log import Entry, Flags, Log, WriteLog
 
 Tell = Callable[[str], None]
-_GROWN_BYTES = 128 << 20
+# Old and new data lie side by side while it is migrated.
+_GROWN_BYTES = 1 << 30
 _MIB = 1 << 20
 _SECOND_BOOT_S = 900.0
 _GOOD = "applianceforge slot status | grep -q '^b .*good.*runs'"
