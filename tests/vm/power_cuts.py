@@ -204,7 +204,8 @@ def boot_problems(scene: Scene, disk: Path, name: str) -> list[str]:
     try:
         with Machine(hardware, name=name) as machine:
             machine.start()
-            machine.wait_for_unit("forge-gate.service")
+            # It may have to go on with a migration first.
+            machine.wait_for_unit("forge-gate.service", timeout_s=_SECOND_BOOT_S)
             machine.succeed("applianceforge slot status", timeout_s=120)
     except AssertionError as error:
         return [f"{name}: {error}"]
