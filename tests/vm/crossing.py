@@ -120,7 +120,8 @@ def prepare(place: Path) -> Prepared:
         assert box.succeed("uname -m").strip() == "i686"
         told = _fill(box)
         say("it has its data; the migration release is written into slot b")
-        said = box.succeed("applianceforge slot write --progress none /dev/sdb", timeout_s=_WRITE_S)
+        image = box.device(1)
+        said = box.succeed(f"applianceforge slot write --progress none {image}", timeout_s=_WRITE_S)
         say(said.strip())
         say(box.succeed("applianceforge slot activate", timeout_s=120).strip())
         box.succeed("sync")
@@ -268,7 +269,7 @@ def _in_slot_b(disk: Path, script: str) -> None:
     """Change the new system before it starts, as something that its maker got wrong would be."""
     with machine(disk, NARROW, "spoil") as box:
         box.wait_for_unit("forge-settle.service", timeout_s=_BOOT_S)
-        box.succeed("mkdir -p /run/b && mount -t ext4 /dev/sda3 /run/b")
+        box.succeed(f"mkdir -p /run/b && mount -t ext4 {box.device(0)}3 /run/b")
         box.succeed(script)
         box.succeed("umount /run/b; sync")
         box.shutdown()

@@ -33,7 +33,7 @@ from applianceforge.system.programs import Command, Process
 from tests.vm import accelerator, artefacts, overlays
 from tests.vm.channel import Channel, Done
 from tests.vm.console import SCREEN_ADDRESS, SCREEN_BYTES, Console, decode_screen
-from tests.vm.hardware import Files, Hardware, command_line
+from tests.vm.hardware import Bus, Files, Hardware, command_line
 from tests.vm.program import find
 from tests.vm.qmp import Event, Qmp, QmpError
 
@@ -368,6 +368,21 @@ exit 1
         if target is not None:
             target.write_bytes(content)
         return content
+
+    def device(self, number: int) -> str:
+        """Return the path of a disk in the guest.
+
+        Linux names sda, sdb and so on as its probes end, which is another order now and then.
+        """
+        bus = self.hardware.disks[number].bus
+        if bus is Bus.VIRTIO:
+            return f"/dev/vd{'abcdefgh'[number]}"
+        if bus is not Bus.IDE:
+            raise MachineError(f"nobody knows the names of {bus.value} disks in the guest")
+        place = f"/sys/bus/scsi/devices/{number // 2}:0:{number % 2}:0/block"
+        name = self.wait_until_succeeds(f"ls {place}").strip()
+        self.wait_until_succeeds(f"test -b /dev/{name}")
+        return f"/dev/{name}"
 
     def disk_bytes(self, number: int, offset: int, size_bytes: int) -> bytes:
         """Return bytes of a disk as the guest has written them; QEMU may run."""

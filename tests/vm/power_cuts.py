@@ -103,13 +103,12 @@ def record(scene: Scene, directory: Path, tell: Tell = print) -> Recording:
         Disk(settled, bus=scene.bus, record=True),
         Disk(scene.new, bus=scene.bus),
     )
-    name = "/dev/vdb" if scene.bus is Bus.VIRTIO else "/dev/sdb"
     began = time.monotonic()
     with Machine(Hardware(disks, processor=scene.processor), name="installing") as machine:
         machine.start()
         machine.wait_for_unit("multi-user.target")
         with machine.subtest("install the other slot"):
-            machine.succeed(f"applianceforge slot write {name}", timeout_s=900)
+            machine.succeed(f"applianceforge slot write {machine.device(1)}", timeout_s=900)
             machine.succeed("applianceforge slot activate", timeout_s=120)
         with machine.subtest("start it"):
             machine.reboot()

@@ -144,11 +144,10 @@ def test_real_guest_is_recorded(bus: Bus, small_guest: Guest, tmp_path: Path) ->
     image.write_bytes(commits.empty_disk())
     disks = tuple(Disk(image, bus=bus, record=True) for _ in bugs)
     hardware = Hardware(disks, memory_mib=96, kernel=small.kernel_of(small_guest))
-    letters = "vd" if bus is Bus.VIRTIO else "sd"
     with Machine(hardware, name="commits") as machine:
         machine.start()
-        for bug, letter in zip(bugs, "abcd", strict=True):
-            device = f"/dev/{letters}{letter}"
+        for number, bug in enumerate(bugs):
+            device = machine.device(number)
             machine.wait_until_succeeds(f"test -b {device}")
             machine.succeed(commits.script(device, bug))
         for number, bug in enumerate(bugs):
