@@ -9,8 +9,8 @@ from applianceforge.cli.settle import root_option
 from applianceforge.cli.summary import duration, size, visible
 from applianceforge.migrate import boot_overview, boot_services
 from applianceforge.migrate.boot_overview import Failure, Overview, SlotView
-from applianceforge.migrate.boot_places import BootPlaces
 from applianceforge.slots import reasons
+from applianceforge.slots.places import BootPlaces
 
 WELL = 0
 SHUT = 66

@@ -12,13 +12,13 @@ from applianceforge.cli.settings_file import read_settings
 from applianceforge.cli.settle import root_option
 from applianceforge.migrate import boot_abort
 from applianceforge.migrate.boot import BootMigration, Ending
-from applianceforge.migrate.boot_places import BootPlaces, read_release
 from applianceforge.migrate.boot_slots import Marks, marks_of
 from applianceforge.migrate.boot_verdict import AGAIN, BACK, PROVED
 from applianceforge.migrate.settings import Settings, WorkSettings
 from applianceforge.migrate.surroundings import Surroundings
 from applianceforge.model.errors import ForgeError
 from applianceforge.slots import reasons
+from applianceforge.slots.places import BootPlaces, read_release
 from applianceforge.system.effects import Effects
 from applianceforge.system.progress import ProgressEvent
 

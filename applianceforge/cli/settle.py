@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from applianceforge.cli.consoles import Consoles
-from applianceforge.migrate.boot_places import BootPlaces, read_release
 from applianceforge.migrate.boot_settle import Settling, Tools
 from applianceforge.migrate.boot_slots import marks_of
 from applianceforge.migrate.boot_verdict import PROVED
 from applianceforge.slots import reasons
+from applianceforge.slots.places import BootPlaces, read_release
 from applianceforge.system.effects import Effects
 
 root_option = click.option(

@@ -9,9 +9,7 @@ import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from applianceforge.migrate import boot_places, journal
-from applianceforge.migrate.boot_history import Happening, History
-from applianceforge.migrate.boot_places import BootPlaces, Release
+from applianceforge.migrate import journal
 from applianceforge.migrate.boot_record import BootRecord, Counts, Line, last_end
 from applianceforge.migrate.boot_slots import Marks
 from applianceforge.migrate.boot_status import BootState, BootStatus
@@ -39,6 +37,8 @@ from applianceforge.migrate.workspace import Workspace
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import ForgeError, JournalError
 from applianceforge.slots import reasons
+from applianceforge.slots.history import Happening, History
+from applianceforge.slots.places import BootPlaces, Release, read_epoch
 from applianceforge.system import files
 from applianceforge.system.progress import Both
 
@@ -125,7 +125,7 @@ class BootMigration:
             KeyboardInterrupt: The machine is being shut down; the next boot goes on.
         """
         try:
-            if boot_places.read_epoch(self.places) is _NEW:
+            if read_epoch(self.places) is _NEW:
                 return Ending(Verdict(PROVED))
             if not self.places.source_used.exists() and not has_old_data(self.around.settings):
                 self._open_gate()

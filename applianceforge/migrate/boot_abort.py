@@ -5,12 +5,12 @@ import signal
 import time
 
 from applianceforge.migrate import lock
-from applianceforge.migrate.boot_places import BootPlaces, read_epoch, read_release
 from applianceforge.migrate.boot_slots import Marks
 from applianceforge.migrate.settings import Settings
 from applianceforge.migrate.workspace import Workspace
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import UsageError
+from applianceforge.slots.places import BootPlaces, read_epoch, read_release
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
 

@@ -7,25 +7,17 @@ from typing import Any
 
 from applianceforge.formats import bootenv
 from applianceforge.formats.bootenv import Environment, SlotVariables
-from applianceforge.migrate import (
-    boot_history,
-    boot_places,
-    boot_record,
-    boot_services,
-    boot_status,
-    journal,
-    settings,
-)
-from applianceforge.migrate.boot_history import Happening, Past
-from applianceforge.migrate.boot_places import BootPlaces, Release
+from applianceforge.migrate import boot_record, boot_services, boot_status, journal, settings
 from applianceforge.migrate.boot_settle import OPEN
 from applianceforge.migrate.boot_slots import booted_slot, loader
 from applianceforge.migrate.boot_status import BootState
 from applianceforge.migrate.workspace import Workspace
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import BootDiskError, ForgeError
-from applianceforge.slots import reasons
+from applianceforge.slots import history, reasons
+from applianceforge.slots.history import Happening, Past
 from applianceforge.slots.layout import Slot
+from applianceforge.slots.places import BootPlaces, Release, read_epoch, read_release
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
 
@@ -108,7 +100,7 @@ def gather(places: BootPlaces, show: tuple[str, ...] = ()) -> Overview:
             hint="`applianceforge check` looks at any machine; `applianceforge migrate status -c"
             " FILE` tells of a migration that was started by hand",
         )
-    release = boot_places.read_release(places)
+    release = read_release(places)
     booted = _booted(places)
     migration = _migration(places)
     environment = _environment(places)
@@ -160,7 +152,7 @@ def _slots(environment: Environment | None, booted: Slot | None) -> tuple[SlotVi
 
 def _epoch(places: BootPlaces) -> Architecture | None:
     try:
-        return boot_places.read_epoch(places)
+        return read_epoch(places)
     except ForgeError:
         return None  # The gate says so, and with what remedy.
 
@@ -208,7 +200,7 @@ _FAILED = (Happening.MIGRATION_ENDED.value, Happening.GIVEN_UP.value)
 
 def _past(places: BootPlaces) -> tuple[Past, ...]:
     try:
-        return boot_history.read(places)
+        return history.read(places)
     except ForgeError:
         return ()
 

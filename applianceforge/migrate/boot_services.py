@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from applianceforge.migrate.boot_places import BootPlaces
+from applianceforge.slots.places import BootPlaces
 from applianceforge.system import files, programs
 from applianceforge.system.effects import Effects
 from applianceforge.system.programs import Command

@@ -14,14 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from applianceforge.migrate import boot_history, boot_places, boot_services
-from applianceforge.migrate.boot_history import Happening, History
-from applianceforge.migrate.boot_places import BootPlaces, Release
+from applianceforge.migrate import boot_services
 from applianceforge.migrate.boot_slots import Marks
 from applianceforge.migrate.boot_verdict import ABORTED, BACK, PROVED, Verdict
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import ForgeError
-from applianceforge.slots import reasons
+from applianceforge.slots import history, reasons
+from applianceforge.slots.history import Happening, History
+from applianceforge.slots.places import BootPlaces, Release, read_epoch, write_epoch
 from applianceforge.system import files, programs
 from applianceforge.system.effects import Effects
 from applianceforge.system.programs import Command
@@ -133,10 +133,10 @@ class Settling:
 
     def _raise_epoch(self) -> None:
         """Make this release's data the truth, if that is what a migration has just proved."""
-        epoch = boot_places.read_epoch(self.places)
+        epoch = read_epoch(self.places)
         if epoch is self.release.architecture or self._proved() is not self.release.architecture:
             return
-        boot_places.write_epoch(self.places, self.release.architecture, self.effects)
+        write_epoch(self.places, self.release.architecture, self.effects)
         self._history.add(Happening.CROSSED)
 
     def _proved(self) -> Architecture | None:
@@ -169,7 +169,7 @@ class Settling:
         """Note that the services are shut, if that is new."""
         if gate in (OPEN, ""):
             return
-        told = [one for one in boot_history.read(self.places) if one.event != "settled"]
+        told = [one for one in history.read(self.places) if one.event != "settled"]
         last = told[-1] if told else None
         if last is None or (last.event, last.reason) != (Happening.REFUSED.value, gate):
             self._history.add(
@@ -177,7 +177,7 @@ class Settling:
             )
 
     def _open_ports(self, gate: str) -> str:
-        own = boot_places.read_epoch(self.places) is self.release.architecture
+        own = read_epoch(self.places) is self.release.architecture
         name = "open" if gate == OPEN and own else "refused"
         rules: Path = self.places.ruleset(name)
         programs.run(Command((*self.tools.load_rules, str(rules))), self.effects)

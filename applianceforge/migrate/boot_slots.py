@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from applianceforge.formats.bootenv import NO_REASON
-from applianceforge.migrate.boot_places import BootPlaces
 from applianceforge.model.errors import BootDiskError
 from applianceforge.slots import reasons, states
 from applianceforge.slots.environment import Loader
 from applianceforge.slots.layout import BOOT_MOUNT_POINT, SLOT_ARGUMENT, Slot
+from applianceforge.slots.places import BootPlaces
 from applianceforge.slots.states import State
 from applianceforge.system import files
 from applianceforge.system.effects import Effects

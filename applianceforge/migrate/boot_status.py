@@ -12,12 +12,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from applianceforge.migrate.boot_places import Release
 from applianceforge.migrate.boot_record import Counts
 from applianceforge.migrate.boot_verdict import Verdict
 from applianceforge.migrate.status import StatusFile
 from applianceforge.model.errors import ForgeError
 from applianceforge.slots.layout import Slot
+from applianceforge.slots.places import Release
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
 from applianceforge.system.progress import ProgressEvent

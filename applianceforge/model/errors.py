@@ -28,6 +28,19 @@
     +- BootEnvironmentError    63   the boot environment cannot be read, or not be written
     +- SlotError               64   an image that is none or does not fit, or a slot that is in use
     +- ReadBackError           65   what is read back is not what was written
+    +- NetworkError            69   the server cannot be reached, or went away
+    +- ExpiredError            70   a repository's metadata is out of date
+    +- SignatureError          71   a signature does not verify, or metadata was changed
+    +- RollbackError           72   something older than what was seen before was offered
+    +- WrongBundleError        73   a bundle for another appliance or architecture
+    +- PayloadError            74   a bundle that was cut short or changed
+    +- WrongClockError         77   the clock is wrong: before the system was built, or far ahead
+    +- NoWayError              78   no release that can be installed, and why
+    +- RepositoryError         79   a repository on the build machine is wrong
+    +- SigningKeyError         80   a signing key is missing, or too few of them
+    +- ServerAnswerError       81   the server's answer is wrong: not found, or sent elsewhere
+    +- NotConfirmedError       82   a person's yes is needed
+    +- NoWayBackError          83   there is no way back to 32 bits any more
     +- InhibitedError       10-30   a check forbids it; the least mendable finding decides
 
 A status is never reused. 0 is success, 1 a bug (with its traceback), 130 and 143 an interruption
@@ -218,6 +231,84 @@ class ReadBackError(ForgeError):
     """What is read back from a disk is not what was written."""
 
     exit_status = 65
+
+
+class NetworkError(ForgeError):
+    """The server cannot be reached, or went away."""
+
+    exit_status = 69
+
+
+class ExpiredError(ForgeError):
+    """The metadata of a repository is out of date."""
+
+    exit_status = 70
+
+
+class SignatureError(ForgeError):
+    """A signature does not verify, or metadata was changed."""
+
+    exit_status = 71
+
+
+class RollbackError(ForgeError):
+    """Something older than what was seen before was offered."""
+
+    exit_status = 72
+
+
+class WrongBundleError(ForgeError):
+    """A bundle is for another appliance or architecture, or not what the release says."""
+
+    exit_status = 73
+
+
+class PayloadError(ForgeError):
+    """A bundle was cut short or changed."""
+
+    exit_status = 74
+
+
+class WrongClockError(ForgeError):
+    """The clock is wrong: it stands before the system was built, or far ahead."""
+
+    exit_status = 77
+
+
+class NoWayError(ForgeError):
+    """There is no release that can be installed."""
+
+    exit_status = 78
+
+
+class RepositoryError(ForgeError):
+    """A repository on the build machine is wrong, or is asked for what it does not have."""
+
+    exit_status = 79
+
+
+class SigningKeyError(ForgeError):
+    """A signing key is missing or does not fit, or there are too few of them."""
+
+    exit_status = 80
+
+
+class ServerAnswerError(ForgeError):
+    """The server's answer is wrong: what is asked for is not there, or it sends elsewhere."""
+
+    exit_status = 81
+
+
+class NotConfirmedError(ForgeError):
+    """It needs a person's yes, and nobody gave it."""
+
+    exit_status = 82
+
+
+class NoWayBackError(ForgeError):
+    """There is no way back to 32 bits any more."""
+
+    exit_status = 83
 
 
 class InhibitedError(ForgeError):

@@ -11,12 +11,12 @@ from typing import Any
 from applianceforge.formats import bootenv
 from applianceforge.formats.bootenv import KNOWN_GOOD, Environment, SlotVariables
 from applianceforge.migrate.boot import BootMigration
-from applianceforge.migrate.boot_places import BootPlaces, read_release
 from applianceforge.migrate.boot_settle import Settling, Tools
 from applianceforge.migrate.boot_slots import loader, marks_of
 from applianceforge.migrate.settings import decode
 from applianceforge.migrate.surroundings import Surroundings
 from applianceforge.slots.layout import ENVIRONMENT_COPIES, GOOD_MARKER
+from applianceforge.slots.places import BootPlaces, read_release
 from applianceforge.system.effects import Effect, Effects
 from tests.appliance.cache import CHECKOUT
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-import applianceforge.migrate
+import applianceforge.slots
 from applianceforge.formats.bootenv import KNOWN_GOOD, NOT_BOOTABLE, Environment
 from applianceforge.migrate.boot_verdict import BACK, PROVED, Verdict
 from applianceforge.system.effects import Effects
 from tests.migrate.appliances import FRESH, Appliance, appliance, cut_at
 
 SCHEMA = json.loads(
-    (Path(applianceforge.migrate.__file__).parent / "history.schema.json").read_text()
+    (Path(applianceforge.slots.__file__).parent / "history.schema.json").read_text()
 )
 
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from applianceforge.migrate.boot_places import BootPlaces, Release
 from applianceforge.model.errors import ForgeError
 from applianceforge.slots.layout import Slot
+from applianceforge.slots.places import BootPlaces, Release
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
 
