@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
+import sys
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 from tests.vm.channel import PORT
 
 WIDE, NARROW = "qemu-system-x86_64", "qemu-system-i386"
+_RELAY = Path(__file__).parent / "relay.py"
 
 
 class Bus(Enum):
@@ -66,6 +69,27 @@ class Disk:
 
 
 @dataclass(frozen=True)
+class Served:
+    """A port of this machine's loopback that a guest reaches, and nothing else of this machine.
+
+    Attributes:
+        port: Here.
+        address: Where the guest finds it; in the guest's own network, 10.0.2.0/24.
+        guest_port: The port there.
+    """
+
+    port: int
+    address: str = "10.0.2.100"
+    guest_port: int = 80
+
+    @property
+    def url(self) -> str:
+        """Return what the guest calls it."""
+        port = "" if self.guest_port == 80 else f":{self.guest_port}"
+        return f"http://{self.address}{port}/"
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A kernel that QEMU starts itself, without a disk or a boot loader."""
 
@@ -84,8 +108,10 @@ class Hardware:
         memory_mib: Memory.
         kernel: Started instead of the first disk.
         program: Which QEMU.
-        network: Model of a network card in a network of its own, without a way out; None is none.
+        network: Model of a network card in a network of its own, without a way out but `served`;
+            None is none.
         forwards: Pairs of a port of this machine's loopback and one of the guest.
+        served: Ports of this machine's loopback that the guest reaches.
         channel: Whether it has the port for commands.
         reboots: Whether it starts anew when the guest asks for it; otherwise it ends.
         terminal: Whether the serial console and QEMU's monitor are on this terminal, for people;
@@ -100,6 +126,7 @@ class Hardware:
     program: str = WIDE
     network: str | None = None
     forwards: tuple[tuple[int, int], ...] = ()
+    served: tuple[Served, ...] = ()
     channel: bool = True
     reboots: bool = True
     terminal: bool = False
@@ -184,13 +211,21 @@ def command_line(
         forwards = "".join(
             f",hostfwd=tcp:127.0.0.1:{here}-:{there}" for here, there in hardware.forwards
         )
-        words += ["-netdev", f"user,id=net,restrict=on{forwards}"]
+        ways = "".join(_way(served) for served in hardware.served)
+        words += ["-netdev", f"user,id=net,restrict=on{forwards}{ways}"]
         words += ["-device", f"{hardware.network},netdev=net"]
     words += _disks(hardware, files)
     words += hardware.options
     if snapshot is not None:
         words += ["-loadvm", snapshot]
     return tuple(words)
+
+
+def _way(served: Served) -> str:
+    # A program for each connection: a port that QEMU itself connects to takes one in all its life.
+    relay = shlex.join((sys.executable, "-I", "-S", str(_RELAY), str(served.port)))
+    escaped = relay.replace(",", ",,")  # Commas part QEMU's options.
+    return f",guestfwd=tcp:{served.address}:{served.guest_port}-cmd:{escaped}"
 
 
 def _dialogue(hardware: Hardware, files: Files) -> list[str]:

@@ -17,7 +17,7 @@ from tests.vm.hardware import Kernel
 
 AGENT = CHECKOUT / "images/overlay-channel/usr/lib/applianceforge/forge-channel"
 _MODULES = (
-    *("virtio_pci", "virtio_console", "virtio_blk", "virtio_scsi"),
+    *("virtio_pci", "virtio_console", "virtio_blk", "virtio_scsi", "virtio_net"),
     *("ata_piix", "ahci", "sd_mod", "crc32c_generic", "ext4"),
 )
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")

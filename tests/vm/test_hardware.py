@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from tests.vm import overlays
-from tests.vm.hardware import Bus, Disk, Fault, Files, Hardware, Kernel, command_line, nodes
+from tests.vm.hardware import (
+    Bus,
+    Disk,
+    Fault,
+    Files,
+    Hardware,
+    Kernel,
+    Served,
+    command_line,
+    nodes,
+)
 from tests.vm.machine import Machine
 
 IMAGE = Path("/images/a.raw")
@@ -60,6 +70,15 @@ def test_network_has_no_way_out_and_is_reached_from_here_only() -> None:
     assert "restrict=on" in net
     assert net.count("hostfwd=tcp:127.0.0.1:") == 2
     assert "e1000,netdev=net" in values(hardware, "-device")
+
+
+def test_what_is_served_is_one_port_and_a_program_for_each_connection() -> None:
+    served = Served(8123)
+    (net,) = values(Hardware(network="e1000", served=(served,)), "-netdev")
+    assert net.startswith("user,id=net,restrict=on,guestfwd=tcp:10.0.2.100:80-cmd:")
+    assert net.endswith("relay.py 8123")
+    assert served.url == "http://10.0.2.100/"
+    assert Served(8123, guest_port=81).url == "http://10.0.2.100:81/"
 
 
 def chain(disk: Disk, place: Path = Path("/place")) -> list[dict[str, Any]]:
