@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from invoke.collection import Collection
@@ -258,14 +259,16 @@ def _building(without_security: bool | str | None, locked: bool, refresh: bool) 
         " a mirror has none for it",
         "locked": "build exactly the packages that the lock file beside the recipe names",
         "refresh": "ask the mirror for newer packages, though the cache has some",
+        "overlay": "a directory whose files go over those of the recipe; may be given often",
     },
-    iterable=["output"],
+    iterable=["output", "overlay"],
     optional=["without_security"],
 )
 def image_build(
     _context: Context,
     name: str,
     output: list[str],
+    overlay: list[str],
     directory: str = "build/images",
     without_security: bool | str | None = None,
     locked: bool = False,
@@ -273,6 +276,7 @@ def image_build(
 ) -> None:
     """Build an image from its recipe: a disk that boots, the slot for an update, what is in it."""
     options = _building(without_security, locked, refresh)
+    options = replace(options, extra=tuple(Path(one) for one in overlay))
     place, effects, lines = Path(directory).resolve(), Effects(), Lines()
     try:
         kinds = outputs.named(output)
@@ -284,7 +288,8 @@ def image_build(
         )
     except ForgeError as error:
         raise _exit_of(error) from error
-    for path in dict.fromkeys((built.raw, built.slot, *others, built.manifest, built.sbom)):
+    written = (built.raw, built.slot, *others, built.manifest, built.sbom, built.release)
+    for path in dict.fromkeys(written):
         print(f"{path}: {path.stat().st_size:,} bytes")
 
 

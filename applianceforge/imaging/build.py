@@ -26,9 +26,12 @@ from applianceforge.imaging import (
     package_set,
     packages,
     recipe,
+    recipe_file,
+    release_document,
     sbom,
     slot_image,
     store,
+    tree_facts,
 )
 from applianceforge.imaging.content import Tree, entries_below, tree_of
 from applianceforge.imaging.disk import DiskPlan
@@ -39,6 +42,8 @@ from applianceforge.imaging.recipe import ForeignTree, ImageRecipe
 from applianceforge.imaging.recipe_table import Problem
 from applianceforge.imaging.stages import Stages
 from applianceforge.model.architecture import Architecture
+from applianceforge.model.errors import SettingsError
+from applianceforge.preflight.requirements import Release
 from applianceforge.system import files, sparse
 from applianceforge.system.effects import Effects
 from applianceforge.system.progress import NoProgress, ProgressSink, StepEnded
@@ -46,7 +51,7 @@ from applianceforge.system.progress import NoProgress, ProgressSink, StepEnded
 RECIPES = Path(__file__).parent.parent.parent / "images"
 
 # Goes up when the same inputs make another disk than before.
-_SCHEMA = 1
+_SCHEMA = 2
 _PUBLIC = 0o644
 _WITH_SECURITY: frozenset[Architecture] = frozenset()
 WITHOUT_SECURITY = frozenset(Architecture)
@@ -60,11 +65,13 @@ class Options:
         without_security: The architectures whose security updates are left out.
         locked: Build exactly what the lock file names.
         refresh: Ask the mirror for newer packages, though the cache has some.
+        extra: Overlays that go over those of the recipe, such as a vendor's own keys.
     """
 
     without_security: frozenset[Architecture] = _WITH_SECURITY
     locked: bool = False
     refresh: bool = False
+    extra: tuple[Path, ...] = ()
 
 
 _USUAL = Options()
@@ -79,6 +86,7 @@ class BuiltSlot:
         recipe: What was built.
         chosen: Its packages.
         inputs: What else it was made from.
+        release: What it says of itself.
         made: The names of the stages that had to be made; nothing if nothing had changed.
     """
 
@@ -86,6 +94,7 @@ class BuiltSlot:
     recipe: ImageRecipe
     chosen: Choice
     inputs: manifest.Inputs
+    release: Release
     made: tuple[str, ...]
 
 
@@ -98,6 +107,7 @@ class BuiltImage:
         slot: The slot's file system, which an update carries.
         manifest: What is in it and what it was made from.
         sbom: The same for those who look for weaknesses, as CycloneDX.
+        release: What a machine must have to take it: its RELEASE.json.
         identity: What files for hypervisors say of it.
         made: The names of the stages that had to be made; nothing if nothing had changed.
     """
@@ -106,6 +116,7 @@ class BuiltImage:
     slot: Path
     manifest: Path
     sbom: Path
+    release: Path
     identity: Identity
     made: tuple[str, ...]
 
@@ -131,7 +142,7 @@ def read_recipe(file: Path) -> ImageRecipe:
         RecipeError: It is wrong; all problems are named at once.
     """
     text = _text_of(file)
-    base = recipe.base_of(text, file.name)
+    base = recipe_file.base_of(text, file.name)
     if base and not (file.parent / base).is_file():
         problem = Problem("base", f"is {base!r}, which is not there", f"make {file.parent / base}")
         raise recipe.error_of(file.name, [problem])
@@ -139,7 +150,7 @@ def read_recipe(file: Path) -> ImageRecipe:
         str(path.relative_to(file.parent)) for path in file.parent.rglob("*") if path.is_dir()
     ]
     shared = _text_of(file.parent / base) if base else ""
-    found = recipe.decode(text, file.name, directories, shared)
+    found = recipe_file.decode(text, file.name, directories, shared)
     if found.name != file.stem:
         problem = Problem("name", f"is {found.name!r}", f"write {file.stem!r}, as the file is")
         raise recipe.error_of(file.name, [problem])
@@ -154,7 +165,7 @@ def _text_of(file: Path) -> str:
 def _digest_of(file: Path) -> str:
     """Digest a recipe together with its base."""
     text = _text_of(file)
-    base = recipe.base_of(text, file.name)
+    base = recipe_file.base_of(text, file.name)
     shared = _text_of(file.parent / base) if base else ""
     return hashlib.sha256((text + shared).encode()).hexdigest()
 
@@ -177,6 +188,7 @@ def build_slot(
 
     Raises:
         RecipeError: The recipe is wrong.
+        SettingsError: An overlay of the options is not there.
         LockedError: What the lock file names cannot be had, or is not what the recipe asks for.
         ProgramFailedError: Packages cannot be fetched or configured.
         ProgramMissingError: A program is not installed.
@@ -188,11 +200,18 @@ def build_slot(
 
 def _slot(file: Path, stages: Stages, options: Options) -> BuiltSlot:
     wanted = read_recipe(file)
+    for path in options.extra:
+        if not path.is_dir():
+            raise SettingsError(
+                f"the overlay {path} is no directory",
+                hint="name a directory whose files go into the image, such as etc/NAME in it",
+            )
     chosen = _choose(file, wanted, stages, options)
     epoch_s = chosen.image.epoch_s
+    extra = tuple(path.resolve() for path in options.extra)
     before = _overlay(wanted.packages.before, file.parent)
     root = packages.install(wanted, chosen.image, before, stages)
-    content = slot_image.content_of(wanted, file.parent)
+    content = slot_image.content_of(wanted, file.parent, epoch_s, extra)
     initrd = slot_image.make_initrd(wanted, root, content, epoch_s, stages)
 
     def obtain(tree: ForeignTree) -> Path:
@@ -204,8 +223,16 @@ def _slot(file: Path, stages: Stages, options: Options) -> BuiltSlot:
     inputs = slot_image.Inputs(content, trees)
     slot = slot_image.make_slot(wanted, root, initrd, inputs, epoch_s, obtain, stages)
     disk.require_room(file.name, slot / slot_image.IMAGE, wanted.slot_bytes)
-    digests = manifest.Inputs(_digest_of(file), content.digest, before.digest)
-    return BuiltSlot(slot / slot_image.IMAGE, wanted, chosen, digests, tuple(stages.made))
+    digests = manifest.Inputs(
+        _digest_of(file),
+        content.digest,
+        before.digest,
+        tuple(tree_of(entries_below(path)).digest for path in extra),
+    )
+    facts = tree_facts.decode((slot / slot_image.FACTS).read_text())
+    release = release_document.release_of(wanted, facts, epoch_s)
+    image = slot / slot_image.IMAGE
+    return BuiltSlot(image, wanted, chosen, digests, release, tuple(stages.made))
 
 
 def _overlay(names: Iterable[str], beside: Path) -> Tree:
@@ -254,7 +281,8 @@ def build(
     Args:
         file: The recipe.
         cache: The store of all stages.
-        directory: Where the image goes: NAME.raw, NAME.slot, NAME.manifest.json, NAME.cdx.json.
+        directory: Where the image goes: NAME.raw, NAME.slot, NAME.manifest.json, NAME.cdx.json,
+            NAME.release.json.
         effects: Told of programs and writes.
         progress: Told of each stage that is made.
         options: How to build.
@@ -274,11 +302,12 @@ def build(
         directory / f"{wanted.name}.slot",
         directory / f"{wanted.name}.manifest.json",
         directory / f"{wanted.name}.cdx.json",
+        directory / f"{wanted.name}.release.json",
         Identity(machine, built.chosen.image.epoch_s),
         (),
     )
     stamp = directory / f".{wanted.name}.built"
-    whole = (image.raw, image.slot, image.manifest, image.sbom)
+    whole = (image.raw, image.slot, image.manifest, image.sbom, image.release)
     if not _is_there(stamp, name, whole):
         began_s = time.monotonic()
         stages.started(name, "write the disk")
@@ -298,6 +327,7 @@ def _disk_key(built: BuiltSlot, data: Path) -> str:
         built.image.parent.name,
         data.name,
         built.inputs.recipe,
+        *built.inputs.extra,
         grub.configuration(disk.signature_of(built.recipe.name)),
         package_set.encode_choice(built.chosen),
     )
@@ -348,6 +378,7 @@ def _write(built: BuiltSlot, data: Path, image: BuiltImage, effects: Effects) ->
     files.write_file(image.manifest, listed.encode(), effects, mode=_PUBLIC)
     bill = sbom.encode(wanted, built.chosen, of_slot.sha256)
     files.write_file(image.sbom, bill.encode(), effects, mode=_PUBLIC)
+    files.write_file(image.release, release_document.encode(built.release), effects, mode=_PUBLIC)
 
 
 def _file(path: Path) -> manifest.File:

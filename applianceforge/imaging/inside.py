@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from applianceforge.imaging import filesystem, normalise, plan
+from applianceforge.imaging import filesystem, normalise, plan, tree_facts
 from applianceforge.imaging.chroot import Chroot
 from applianceforge.imaging.plan import Plan, Product
 from applianceforge.imaging.recipe import error_of
@@ -63,6 +63,9 @@ def carry_out(todo: Plan, effects: Effects) -> None:
             return
         _start_units(chroot, todo)
         _compile(chroot, todo.compile, todo.epoch_s)
+        facts = tree_facts.gather(root, version, lambda *words: chroot.run(*words).stdout)
+    if todo.facts is not None:
+        todo.facts.write_text(tree_facts.encode(facts))
     _set_modes(root, todo)
     _remove(root, todo, there)
     normalise.forget_work(root)

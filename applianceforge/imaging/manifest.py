@@ -30,11 +30,13 @@ class Inputs:
         recipe: Of the recipe's file.
         content: Of the overlays and our own package, as they lie in the slot.
         before: Of what was there before the packages were configured.
+        extra: Of each overlay that was given beside those of the recipe; content has them too.
     """
 
     recipe: str
     content: str
     before: str
+    extra: tuple[str, ...] = ()
 
 
 def encode(
@@ -52,6 +54,7 @@ def encode(
     document = {
         "schema": SCHEMA,
         "name": recipe.name,
+        "appliance": recipe.appliance,
         "title": recipe.title,
         "version": recipe.version,
         "architecture": recipe.architecture.value,

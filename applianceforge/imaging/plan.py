@@ -48,7 +48,8 @@ class Plan:
         default_target: A unit, or "".
         modes: Of paths that an overlay brings.
         remove: Globs.
-        compile: Directories of Python modules, which are compiled.
+        compile: Directories of Python modules, and modules, which are compiled.
+        facts: The file for what the tree has, of a slot.
         recipe: The recipe's name, for messages.
     """
 
@@ -68,6 +69,7 @@ class Plan:
     modes: tuple[Owned, ...] = ()
     remove: tuple[str, ...] = ()
     compile: tuple[str, ...] = ()
+    facts: Path | None = None
 
 
 def encode(plan: Plan) -> str:
@@ -78,13 +80,14 @@ def encode(plan: Plan) -> str:
 def decode(text: str) -> Plan:
     """Decode the document, which only this version of the package wrote."""
     content: dict[str, Any] = json.loads(text)
-    initrd = content.pop("initrd")
+    initrd, facts = content.pop("initrd"), content.pop("facts")
     return Plan(
         product=Product(content.pop("product")),
         work=Path(content.pop("work")),
         tars=tuple(Path(path) for path in content.pop("tars")),
         target=Path(content.pop("target")),
         initrd=Path(initrd) if initrd else None,
+        facts=Path(facts) if facts else None,
         uuid=UUID(content.pop("uuid")),
         modes=tuple(Owned(**one) for one in content.pop("modes")),
         enable=tuple(content.pop("enable")),

@@ -54,6 +54,11 @@ class Table:
         if error is None:
             self.end()
 
+    @property
+    def empty(self) -> bool:
+        """Return whether nothing is in it."""
+        return not self._content
+
     def end(self) -> None:
         """Report the keys that nobody asked for."""
         for key in self._content:
@@ -115,13 +120,13 @@ class Table:
             return default
         return value
 
-    def size(self, key: str, least_bytes: int, most_bytes: int) -> int:
+    def size(self, key: str, least_bytes: int, most_bytes: int, default: int | None = None) -> int:
         """Return a size such as "768MiB" in bytes."""
         least, most = f"{least_bytes // _MIB}MiB", f"{most_bytes >> 30}GiB"
         shape = f'a size such as "768MiB", from {least} to {most}'
-        value = self._value(key, shape, required=True)
+        value = self._value(key, shape, required=default is None)
         if value is None:
-            return least_bytes
+            return least_bytes if default is None else default
         match = _SIZE.fullmatch(value) if isinstance(value, str) else None
         size_bytes = int(match[1]) * (_MIB if match[2] == "MiB" else 1 << 30) if match else 0
         if not least_bytes <= size_bytes <= most_bytes:

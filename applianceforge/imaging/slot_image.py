@@ -33,8 +33,9 @@ from applianceforge.system import programs
 from applianceforge.system.programs import Command
 
 # Goes up when the same inputs make another slot than before.
-_SCHEMA = 1
+_SCHEMA = 2
 IMAGE = "slot.img"
+FACTS = "facts.json"
 INITRD = "initrd.img"
 _PACKAGE = Path(__file__).parent.parent
 _MODULES = "/usr/lib/python3/dist-packages/applianceforge"
@@ -78,25 +79,37 @@ class Inputs:
     trees: tuple[tuple[ForeignTree, str], ...]
 
 
-def content_of(recipe: ImageRecipe, directory: Path) -> Tree:
-    """Gather the files that go into the slot from beside the recipe and from ourselves."""
-    return tree_of(_content(recipe, directory))
+def content_of(
+    recipe: ImageRecipe, directory: Path, epoch_s: int, extra: tuple[Path, ...] = ()
+) -> Tree:
+    """Gather the files that go into the slot from beside the recipe and from ourselves.
+
+    Args:
+        recipe: Of the image.
+        directory: Where the recipe lies.
+        epoch_s: The date of the packages, which counts as when the image was built.
+        extra: Overlays beside those of the recipe, after them.
+    """
+    return tree_of(_content(recipe, directory, epoch_s, extra))
 
 
-def _content(recipe: ImageRecipe, directory: Path) -> Iterator[Entry]:
+def _content(
+    recipe: ImageRecipe, directory: Path, epoch_s: int, extra: tuple[Path, ...]
+) -> Iterator[Entry]:
     for place in (layout.BOOT_MOUNT_POINT, layout.DATA_MOUNT_POINT):
         yield directory_entry(place.lstrip("/"))
     yield from entries_below(_PACKAGE, _MODULES.lstrip("/"), lambda name: name != "__pycache__")
     yield file_entry("usr/bin/applianceforge", _COMMAND, 0o755)
-    for name in recipe.overlays:
-        yield from entries_below(directory / name)
-    yield file_entry("etc/applianceforge/release.env", _release(recipe).encode())
+    for overlay in (*(directory / name for name in recipe.overlays), *extra):
+        yield from entries_below(overlay)
+    yield file_entry("etc/applianceforge/release.env", _release(recipe, epoch_s).encode())
     yield file_entry(layout.DESCRIPTION, _description(recipe))
 
 
-def _release(recipe: ImageRecipe) -> str:
+def _release(recipe: ImageRecipe, epoch_s: int) -> str:
     return (
         f"NAME={recipe.name}\nVERSION={recipe.version}\nARCHITECTURE={recipe.architecture.value}\n"
+        f"APPLIANCE={recipe.appliance}\nBUILT_S={epoch_s}\n"
     )
 
 
@@ -204,6 +217,7 @@ def make_slot(
             ),
             remove=recipe.remove,
             compile=(_MODULES,),
+            facts=directory / FACTS,
         )
         trees = tuple((tree.path, obtain_tree(tree)) for tree, _ in inputs.trees)
         carry_out(todo, inputs.content, trees, stages)

@@ -25,11 +25,18 @@ _PASS_THROUGH = 0o711
 
 @dataclass(frozen=True)
 class Release:
-    """What runs: its name, version and architecture."""
+    """What runs: its name, version and architecture.
+
+    Attributes:
+        appliance: The product; "" where the image is too old to say so, as in the next one.
+        built_s: The date of its packages, seconds since 1970; 0 if not said.
+    """
 
     name: str
     version: str
     architecture: Architecture
+    appliance: str = ""
+    built_s: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,13 @@ def read_release(places: BootPlaces) -> Release:
     fields = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     try:
         architecture = Architecture(fields["ARCHITECTURE"])
-        return Release(fields["NAME"], fields["VERSION"], architecture)
+        return Release(
+            fields["NAME"],
+            fields["VERSION"],
+            architecture,
+            fields.get("APPLIANCE", ""),
+            int(fields.get("BUILT_S", "0")),
+        )
     except (KeyError, ValueError) as error:
         raise SettingsError(
             f"{places.release} names no release: {error}",

@@ -4,7 +4,7 @@ import os
 import pwd
 from pathlib import Path
 
-from applianceforge.imaging import recipe
+from applianceforge.imaging import recipe_file
 from applianceforge.imaging.package_set import Choice, Package, PackageSet
 from applianceforge.imaging.recipe import ImageRecipe
 from applianceforge.imaging.stages import Stages
@@ -18,6 +18,7 @@ EPOCH_S = 1_700_000_000
 RECIPE = """
 schema = 1
 name = "small"
+appliance = "box"
 title = "A small one"
 version = "1.2"
 architecture = "amd64"
@@ -46,7 +47,7 @@ def told_by(error: ForgeError) -> str:
 
 def small(more: str = "") -> ImageRecipe:
     """Return a small recipe, with more at its end."""
-    return recipe.decode(RECIPE + more, "small.toml")
+    return recipe_file.decode(RECIPE + more, "small.toml")
 
 
 def package_set(architecture: Architecture, *names: str, security: bool = False) -> PackageSet:

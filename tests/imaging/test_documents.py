@@ -67,6 +67,6 @@ def test_the_manifest_says_whether_security_updates_were_left_out() -> None:
 def test_the_manifest_names_files_inputs_and_packages() -> None:
     document = listed(security=True)
     assert document["files"] == {"small.raw": {"sha256": "cd" * 32, "size_bytes": 7}}
-    assert document["inputs"] == {"recipe": "11", "content": "22", "before": "33"}
+    assert document["inputs"] == {"recipe": "11", "content": "22", "before": "33", "extra": []}
     assert document["disk"]["signature"] == "0000abcd"  # type: ignore[index]
     assert document["image"]["packages"][0]["name"] == "libc6"  # type: ignore[index]

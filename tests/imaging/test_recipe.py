@@ -3,15 +3,23 @@ from pathlib import Path
 
 import pytest
 
-from applianceforge.imaging import build, recipe
-from applianceforge.imaging.recipe import ForeignTree, ImageRecipe, Mode, User
+from applianceforge.imaging import build, recipe_file
+from applianceforge.imaging.recipe import (
+    ForeignTree,
+    ImageRecipe,
+    Mode,
+    Requires,
+    User,
+)
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import RecipeError
+from applianceforge.preflight.requirements import Last32Bit
 from tests.imaging.builds import told_by
 
 SMALL = """
 schema = 1
 name = "small"
+appliance = "box"
 title = "A small one"
 version = "1.2"
 architecture = "i386"
@@ -28,7 +36,7 @@ USER = '\n[[users]]\nname = "web"\nuid = 111\n'
 
 
 def decode(text: str, directories: tuple[str, ...] | None = None) -> ImageRecipe:
-    return recipe.decode(text, "small.toml", directories)
+    return recipe_file.decode(text, "small.toml", directories)
 
 
 def changed(old: str, new: str) -> str:
@@ -92,6 +100,44 @@ def test_every_key_is_read() -> None:
     [
         (changed("kernel =", "kernal ="), "packages.kernal is no key", "did you mean kernel?"),
         (changed("title =", "titel ="), "title is missing", "write title, one line"),
+        (changed('"box"', '"Box 1"'), "appliance is 'Box 1'", "small letters"),
+        (changed('appliance = "box"', ""), "appliance is missing", "write appliance"),
+        (
+            SMALL + '[requires]\nmemory = "1"\n',
+            "requires.memory is '1'",
+            'such as "768MiB"',
+        ),
+        (
+            SMALL + "[requires]\nx86_64_level = 2\n",
+            "requires.x86_64_level is 2, and architecture is i386",
+            "leave it out",
+        ),
+        (
+            SMALL + "[requires]\nx86_64_level = 5\n",
+            "requires.x86_64_level is 5",
+            "a number from 1 to 4",
+        ),
+        (
+            SMALL + '[requires]\nminimum = "1"\n',
+            "requires.minimum is no key",
+            "did you mean minimum_version?",
+        ),
+        (
+            SMALL + '[last_32_bit]\nversion = "1.0"\n',
+            "last_32_bit is set",
+            "leave it out",
+        ),
+        (
+            changed('"i386"', '"amd64"') + '[last_32_bit]\nsupported_until = "2028-06-30"\n',
+            "last_32_bit.version is missing",
+            "write last_32_bit.version",
+        ),
+        (
+            changed('"i386"', '"amd64"')
+            + '[last_32_bit]\nversion = "1"\nsupported_until = "soon"\n',
+            "last_32_bit.supported_until is 'soon'",
+            "a day such as 2028-06-30",
+        ),
         (changed("A small one", r"\u001b[31mred"), r"title is '\x1b[31mred'", "write one line"),
         (changed("A small one", r"a\u202eb"), "title is 'a\\u202eb'", "write one line"),
         (changed('"256MiB"', '"256MB"'), "slot.size is '256MB'", "in whole MiB or GiB"),
@@ -217,7 +263,7 @@ def test_a_recipe_is_named_as_its_file(tmp_path: Path) -> None:
 def test_the_recipe_in_the_documentation_is_one() -> None:
     text = (build.RECIPES.parent / "docs/images.md").read_text()
     (shown,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    assert recipe.decode(shown, "docs").name == "small"
+    assert recipe_file.decode(shown, "docs").name == "small"
     keys = "\n".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
     for known in ("exclude_paths", "initrd_paths", "default_target", "[[modes]]", "data.overlay"):
         assert known in keys
@@ -242,6 +288,7 @@ OWN = """
 schema = 1
 base = "shared/base.toml"
 name = "mine"
+appliance = "box"
 title = "Mine"
 version = "2.0"
 architecture = "amd64"
@@ -253,8 +300,22 @@ kernel = "linux-image-amd64"
 """
 
 
+def test_what_a_release_requires() -> None:
+    text = changed('"i386"', '"amd64"') + (
+        '[requires]\nmemory = "512MiB"\ndata = "1GiB"\nminimum_version = "1.1"\n'
+        'x86_64_level = 2\n[last_32_bit]\nversion = "1.1"\nsupported_until = "2028-06-30"\n'
+        'advice = "Ask us."\n'
+    )
+    small = decode(text)
+    assert small.appliance == "box"
+    assert small.requires == Requires(512 << 20, 1 << 30, "1.1", 2)
+    assert small.last_32_bit == Last32Bit("1.1", "2028-06-30", "Ask us.")
+    assert decode(SMALL).requires == Requires()
+    assert decode(SMALL).last_32_bit is None
+
+
 def test_a_base_is_merged_with_the_recipe() -> None:
-    found = recipe.decode(OWN, "mine.toml", ["overlay", "overlay-mine"], BASE)
+    found = recipe_file.decode(OWN, "mine.toml", ["overlay", "overlay-mine"], BASE)
     assert found.overlays == ("overlay", "overlay-mine")
     assert found.packages.include == ("udev", "kmod")
     assert found.packages.kernel == "linux-image-amd64"
@@ -273,14 +334,14 @@ def test_a_base_is_merged_with_the_recipe() -> None:
 )
 def test_a_wrong_base_is_told(own: str, base: str, said: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        recipe.decode(own, "mine.toml", None, base)
+        recipe_file.decode(own, "mine.toml", None, base)
     assert said in caught.value.message
 
 
 @pytest.mark.parametrize("base", ['"../base.toml"', '"/etc/base.toml"', "3", '"base"'])
 def test_a_base_lies_below_the_recipe(base: str) -> None:
     with pytest.raises(RecipeError, match="base is "):
-        recipe.base_of(OWN.replace('"shared/base.toml"', base), "mine.toml")
+        recipe_file.base_of(OWN.replace('"shared/base.toml"', base), "mine.toml")
 
 
 def test_a_base_that_is_not_there_is_told(tmp_path: Path) -> None:

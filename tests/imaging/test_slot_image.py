@@ -79,7 +79,7 @@ def make(
     initrd = tmp_path / "initrd"
     if not initrd.exists():
         an_initrd(initrd)
-    inputs = inputs or Inputs(slot_image.content_of(recipe, tmp_path), ())
+    inputs = inputs or Inputs(slot_image.content_of(recipe, tmp_path, builds.EPOCH_S), ())
     made = slot_image.make_slot(
         recipe, root, initrd, inputs, builds.EPOCH_S, lambda _: root, builds.stages(tmp_path / name)
     )
@@ -103,7 +103,7 @@ def test_a_slot_has_what_boots_and_nothing_of_the_build_machine(tmp_path: Path) 
     assert asked(image, "cat /etc/hostname") == "gateway\n"
     assert asked(image, "cat /etc/machine-id") == ""
     assert asked(image, "cat /etc/applianceforge/release.env") == (
-        "NAME=small\nVERSION=1.2\nARCHITECTURE=amd64\n"
+        f"NAME=small\nVERSION=1.2\nARCHITECTURE=amd64\nAPPLIANCE=box\nBUILT_S={builds.EPOCH_S}\n"
     )
     assert asked(image, "cat /etc/shadow").split(":")[2] == str(builds.EPOCH_S // 86400)
     secret = asked(image, "stat /etc/secret")
@@ -120,7 +120,7 @@ def test_a_slot_has_what_boots_and_nothing_of_the_build_machine(tmp_path: Path) 
 def test_the_same_slot_twice(tmp_path: Path) -> None:
     recipe = a_recipe(tmp_path)
     root = a_root(tmp_path / "root")
-    inputs = Inputs(slot_image.content_of(recipe, tmp_path), ())
+    inputs = Inputs(slot_image.content_of(recipe, tmp_path, builds.EPOCH_S), ())
     one = make(recipe, tmp_path, "one", root, inputs)
     other = make(recipe, tmp_path, "two", root, inputs)
     assert one != other
@@ -203,7 +203,7 @@ def test_the_initial_ram_disk_depends_on_its_own_files_alone(tmp_path: Path) -> 
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
-    content = slot_image.content_of(recipe, tmp_path)
+    content = slot_image.content_of(recipe, tmp_path, builds.EPOCH_S)
     part = slot_image.initrd_content(recipe, content)
     assert [entry.path for entry in part.entries if stat.S_ISREG(entry.mode)] == [
         "etc/initramfs-tools/modules",
@@ -211,13 +211,13 @@ def test_the_initial_ram_disk_depends_on_its_own_files_alone(tmp_path: Path) -> 
         "usr/lib/early/program",
     ]
     (tmp_path / "overlay/etc/hostname").write_text("other\n")
-    again = slot_image.content_of(recipe, tmp_path)
+    again = slot_image.content_of(recipe, tmp_path, builds.EPOCH_S)
     assert again.digest != content.digest
     assert slot_image.initrd_content(recipe, again).digest == part.digest
 
 
 def test_our_own_package_comes_along_whole(tmp_path: Path) -> None:
-    content = slot_image.content_of(a_recipe(tmp_path), tmp_path)
+    content = slot_image.content_of(a_recipe(tmp_path), tmp_path, builds.EPOCH_S)
     paths = {entry.path for entry in content.entries}
     below = "usr/lib/python3/dist-packages/applianceforge"
     assert f"{below}/cli/entry.py" in paths
