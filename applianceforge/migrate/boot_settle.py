@@ -4,7 +4,8 @@ Every boot completes what a cut left undone, so each of the three is done when i
 
     not good        the services must come up first; if they do not, the slot is marked bad
     good            the release may serve; GRUB takes no more tries
-    epoch raised    the 64-bit data is the truth, and a 32-bit release keeps its services shut
+    epoch raised    the 64-bit data is the truth, and a 32-bit release keeps its services shut; the
+                    version floor, which is written just before, counts from that write on
     ports open      only now is anything accepted: an automatic fallback before loses nothing
 """
 
@@ -19,7 +20,7 @@ from applianceforge.migrate.boot_slots import Marks
 from applianceforge.migrate.boot_verdict import ABORTED, BACK, PROVED, Verdict
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import ForgeError
-from applianceforge.slots import history, reasons
+from applianceforge.slots import floor, history, reasons
 from applianceforge.slots.history import Happening, History
 from applianceforge.slots.places import BootPlaces, Release, read_epoch, write_epoch
 from applianceforge.system import files, programs
@@ -136,6 +137,7 @@ class Settling:
         epoch = read_epoch(self.places)
         if epoch is self.release.architecture or self._proved() is not self.release.architecture:
             return
+        floor.write(self.places, self.release, self.effects)
         write_epoch(self.places, self.release.architecture, self.effects)
         self._history.add(Happening.CROSSED)
 

@@ -10,6 +10,8 @@ schema of a line. `schema`, `time` (seconds since 1970), `event`, and what belon
     given-up         the release was marked bad: reason, message
     fell-back        the other slot was given up, with a reason, and this one runs
     refused          the services were shut: reason
+    went-back        a person took the box back to 32 bits: message says where the archive of what
+                     came in since the crossing lies, rows how many rows it holds
 """
 
 import contextlib
@@ -39,6 +41,7 @@ class Happening(Enum):
     GIVEN_UP = "given-up"
     FELL_BACK = "fell-back"
     REFUSED = "refused"
+    WENT_BACK = "went-back"
 
 
 @dataclass(frozen=True)

@@ -179,6 +179,12 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             "the release started, and its services did not come up",
             f"see /data/forge/history.jsonl for which, and {_VENDOR}",
         ),
+        "went-back": Reason(
+            "a person went back to 32 bits by `applianceforge migrate back`; what the 64-bit release"
+            " took in is in the archive that /data/forge/history.jsonl names",
+            "install the migration release again when you want it: it migrates anew what the 32-bit"
+            " release has by then",
+        ),
         "by-hand": Reason(
             "a person marked the slot bad",
             "write the slot again when you want it",

@@ -10,6 +10,9 @@ import pytest
 import applianceforge.slots
 from applianceforge.formats.bootenv import KNOWN_GOOD, NOT_BOOTABLE, Environment
 from applianceforge.migrate.boot_verdict import BACK, PROVED, Verdict
+from applianceforge.model.architecture import Architecture
+from applianceforge.slots import floor
+from applianceforge.slots.floor import Floor
 from applianceforge.system.effects import Effects
 from tests.migrate.appliances import FRESH, Appliance, appliance, cut_at
 
@@ -40,6 +43,7 @@ def check_settled(box: Appliance) -> None:
     assert box.environment.b == KNOWN_GOOD
     assert box.environment.primary == "b"
     assert box.places.epoch.read_text() == "amd64\n"
+    assert floor.read(box.places) == Floor("1.0.0", Architecture.AMD64)
     assert box.rules[-1] == "ports-open"
 
 
@@ -100,7 +104,10 @@ def test_a_cut_after_any_effect_is_made_up_at_the_next_boot(tmp_path: Path) -> N
         box = proved(appliance(tmp_path / str(number)))
         cut_at(number, partial(_settle, box))
         # Nobody was let in before the epoch was raised.
-        assert not box.rules or box.places.epoch.read_text() == "amd64\n"
+        raised = box.places.epoch.read_text() == "amd64\n"
+        assert not box.rules or raised
+        # The floor comes with the epoch: neither before nor after.
+        assert (floor.read(box.places) is not None) == raised
         box.start_anew("b")
         proved(box)  # As `migrate boot` does when it finds all published.
         assert box.settling().carry_out().verdict == Verdict(PROVED)
@@ -114,7 +121,15 @@ def test_without_a_migration_the_epoch_stays(tmp_path: Path) -> None:
     assert box.settling().carry_out().ports == "open"
     assert box.environment.b == KNOWN_GOOD
     assert box.places.epoch.read_text() == "i386\n"
+    assert not floor.path(box.places).exists()
     assert events(box) == ["settled"]
+
+
+def test_a_new_box_has_no_floor(tmp_path: Path) -> None:
+    box = proved(appliance(tmp_path))
+    box.write("data/forge/epoch", "amd64\n")  # As the gate writes it on a disk without data.
+    assert box.settling().carry_out().ports == "open"
+    assert not floor.path(box.places).exists()
 
 
 @pytest.mark.parametrize("state", ["failed", "inactive", "deactivating"])
