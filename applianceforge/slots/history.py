@@ -12,6 +12,12 @@ schema of a line. `schema`, `time` (seconds since 1970), `event`, and what belon
     refused          the services were shut: reason
     went-back        a person took the box back to 32 bits: message says where the archive of what
                      came in since the crossing lies, rows how many rows it holds
+    update-refused   a release was not installed: reason (a finding's key), message, hint
+    update-installed a release was put into the other slot and starts next
+    update-failed    a release could not be installed: reason, message, hint
+    updated          a release that was installed was marked good
+
+The last four have `from` and `to`, releases such as "1.0.0 (i386)", and `by`, who agreed.
 """
 
 import contextlib
@@ -29,6 +35,7 @@ from applianceforge.system.effects import Effects
 
 SCHEMA = 1
 _PUBLIC = 0o644
+_WORDS = ("event", "release", "slot", "reason", "message", "hint")
 
 
 class Happening(Enum):
@@ -41,12 +48,22 @@ class Happening(Enum):
     GIVEN_UP = "given-up"
     FELL_BACK = "fell-back"
     REFUSED = "refused"
+    UPDATE_REFUSED = "update-refused"
+    UPDATE_INSTALLED = "update-installed"
+    UPDATE_FAILED = "update-failed"
+    UPDATED = "updated"
     WENT_BACK = "went-back"
 
 
 @dataclass(frozen=True)
 class Past:
-    """One line of the history, as far as a person is told of it."""
+    """One line of the history, as far as a person is told of it.
+
+    Attributes:
+        origin: Of an update, what ran.
+        target: Of an update, what was installed or was to be.
+        since_s: Of an update, when it was agreed to, which tells it from others; 0 if not said.
+    """
 
     time_s: float
     event: str
@@ -55,6 +72,10 @@ class Past:
     reason: str
     message: str
     hint: str
+    architecture: str = ""
+    origin: str = ""
+    target: str = ""
+    since_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,9 +115,13 @@ def read(places: BootPlaces) -> tuple[Past, ...]:
     for text in content.splitlines():
         try:
             fields = json.loads(text)
-            words = ("event", "release", "slot", "reason", "message", "hint")
+            words = (*_WORDS, "architecture", "from", "to")
             found.append(
-                Past(float(fields["time"]), *(str(fields.get(word, "")) for word in words))
+                Past(
+                    float(fields["time"]),
+                    *(str(fields.get(word, "")) for word in words),
+                    since_s=float(fields.get("since", 0.0)),
+                )
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             continue

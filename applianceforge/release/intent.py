@@ -1,0 +1,141 @@
+"""What was agreed to, so that an update that was cut goes on without asking again.
+
+/data/forge/update/intent.json is a JSON object: `schema`, `version` and `architecture` of the
+release, `manifest` (the SHA-256 of its manifest), `since` (seconds since 1970), `by` ("person" or
+"timer"), `reboot`, `phase`, and how far it came:
+
+    installing   the slot that does not run is being written
+    stopped      a person stopped it: only a person goes on
+    installed    that slot is written and proved
+    activated    it starts next
+
+`generation` is that of the boot environment when it was agreed to: a reason in a later one is about
+what was installed since. `attempts` counts those since the last progress, `reached` is how many
+bytes were done then. The file is removed when the new release was marked good, or given up.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+from applianceforge.model.architecture import Architecture
+from applianceforge.system import files
+from applianceforge.system.effects import Effects
+
+SCHEMA = 1
+# So often in a row it is tried without any progress.
+MOST_ATTEMPTS = 5
+# Nobody remembers what was agreed to before.
+MOST_DAYS = 30
+_DAY_S = 86400.0
+
+
+class Phase(Enum):
+    """How far an update came."""
+
+    INSTALLING = "installing"
+    STOPPED = "stopped"
+    INSTALLED = "installed"
+    ACTIVATED = "activated"
+
+
+class Consent(Enum):
+    """Who agreed."""
+
+    PERSON = "person"
+    TIMER = "timer"
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What was agreed to, and how far it came; see the module."""
+
+    version: str
+    architecture: Architecture
+    manifest: str
+    since_s: float
+    by: Consent
+    reboot: bool
+    phase: Phase
+    generation: int
+    attempts: int = 0
+    reached_bytes: int = 0
+
+    def tried(self) -> Intent:
+        """Return it with one more attempt."""
+        return replace(self, attempts=self.attempts + 1)
+
+    def reached(self, done_bytes: int) -> Intent:
+        """Return it after progress: the attempts before count no more."""
+        return replace(self, attempts=0, reached_bytes=done_bytes)
+
+    def worn_out(self, now_s: float) -> str:
+        """Return why it is not tried again; "" while it is."""
+        if self.attempts >= MOST_ATTEMPTS:
+            return f"it was tried {self.attempts} times in a row and came no further"
+        if now_s - self.since_s > MOST_DAYS * _DAY_S:
+            return f"it was agreed to more than {MOST_DAYS} days ago"
+        return ""
+
+
+def encode(intent: Intent) -> bytes:
+    """Return the file."""
+    fields = {
+        "schema": SCHEMA,
+        "version": intent.version,
+        "architecture": intent.architecture.value,
+        "manifest": intent.manifest,
+        "since": intent.since_s,
+        "by": intent.by.value,
+        "reboot": intent.reboot,
+        "phase": intent.phase.value,
+        "generation": intent.generation,
+        "attempts": intent.attempts,
+        "reached": intent.reached_bytes,
+    }
+    return json.dumps(fields, ensure_ascii=False).encode()
+
+
+def decode(data: bytes) -> Intent | None:
+    """Return what the file says; None if that cannot be understood, so that nothing goes on."""
+    try:
+        fields = json.loads(data)
+        if int(fields["schema"]) > SCHEMA:
+            return None
+        return Intent(
+            version=str(fields["version"]),
+            architecture=Architecture(fields["architecture"]),
+            manifest=str(fields["manifest"]),
+            since_s=float(fields["since"]),
+            by=Consent(fields["by"]),
+            reboot=fields["reboot"] is True,
+            phase=Phase(fields["phase"]),
+            generation=int(fields["generation"]),
+            attempts=int(fields["attempts"]),
+            reached_bytes=int(fields["reached"]),
+        )
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
+
+
+def read(path: Path) -> Intent | None:
+    """Return what was agreed to; None if nothing was.
+
+    Raises:
+        AccessDeniedError: Only root may know.
+    """
+    with files.named_errors(path, "read"):
+        return decode(path.read_bytes()) if path.exists() else None
+
+
+def write(path: Path, intent: Intent, effects: Effects) -> None:
+    """Note durably what was agreed to, and how far it came."""
+    files.write_file(path, encode(intent), effects)
+
+
+def remove(path: Path, effects: Effects) -> None:
+    """Forget it: it is done, or given up."""
+    files.remove_tree(path, effects)
