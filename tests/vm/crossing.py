@@ -9,6 +9,7 @@ left to itself. `scene` is what happens between a copy of the disk and the check
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,24 +30,24 @@ from tests.vm.hardware import Disk, Hardware
 from tests.vm.machine import Machine
 
 NARROW, WIDE = "coreduo", "qemu64"
-_DISK_BYTES = 6 << 30
+DISK_BYTES = 6 << 30
 _MEMORY_MIB = 768
 # A boot by software on a busy machine; the migration is a part of it.
-_BOOT_S = 900.0
+BOOT_S = 900.0
 _WRITE_S = 1200.0
 ROWS = 2000
-_DIGEST = "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY id)) FROM crossing t"
-_FILL = f"""CREATE TABLE crossing AS SELECT id, md5(id::text) AS word, sqrt(id) AS root,
+DIGEST = "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY id)) FROM public.crossing t"
+_FILL = f"""CREATE TABLE public.crossing AS SELECT id, md5(id::text) AS word, sqrt(id) AS root,
  now() - id * interval '1 minute' AS at, repeat(chr(8364), id % 7) AS euros
  FROM generate_series(1, {ROWS}) id"""
-_RRD = "crossing.rrd"
+RRD = "crossing.rrd"
 _RRD_BEGAN, _RRD_STEP_S, _RRD_VALUES = 1_700_000_000, 60, 600
-_FETCH = (
-    f"rrdtool fetch {{}}/rrd/{_RRD} AVERAGE --start {_RRD_BEGAN + _RRD_STEP_S}"
+FETCH = (
+    f"rrdtool fetch {{}}/rrd/{RRD} AVERAGE --start {_RRD_BEGAN + _RRD_STEP_S}"
     f" --end {_RRD_BEGAN + _RRD_STEP_S * (_RRD_VALUES - 1)}"
 )
 # sector 0 and the core image: up to the first partition.
-_LOADER_BYTES = 2048 * 512
+LOADER_BYTES = 2048 * 512
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def machine(
         yield box
 
 
-def _psql(box: Machine, question: str) -> str:
+def psql(box: Machine, question: str) -> str:
+    """Ask the database of a box."""
     program = "/usr/lib/postgresql/15/bin/psql -h /run/postgresql -U postgres -d gateway"
     return box.succeed(f'{program} -AtXc "{question}"').strip()
 
@@ -112,40 +114,53 @@ def _psql(box: Machine, question: str) -> str:
 def prepare(place: Path) -> Prepared:
     """Start the 32-bit appliance, give it data, write the migration release, let it start next."""
     built = images("legacy", "migration")
-    disk = layer(built["legacy"].raw, "raw", place / "prepared.qcow2", _DISK_BYTES)
+    disk = layer(built["legacy"].raw, "raw", place / "prepared.qcow2", DISK_BYTES)
     with machine(disk, WIDE, "prepare", second=built["migration"].slot) as box:
-        box.wait_for_unit("forge-settle.service", timeout_s=_BOOT_S)
-        box.wait_for_unit("forge-postgresql.service", timeout_s=_BOOT_S)
+        box.wait_for_unit("forge-settle.service", timeout_s=BOOT_S)
+        box.wait_for_unit("forge-postgresql.service", timeout_s=BOOT_S)
         say("the 32-bit appliance is up")
         assert box.succeed("uname -m").strip() == "i686"
-        told = _fill(box)
+        told = fill(box)
         say("it has its data; the migration release is written into slot b")
         image = box.device(1)
         said = box.succeed(f"applianceforge slot write --progress none {image}", timeout_s=_WRITE_S)
         say(said.strip())
         say(box.succeed("applianceforge slot activate", timeout_s=120).strip())
         box.succeed("sync")
-        told = Told(told.rows, told.values, box.disk_bytes(0, 0, _LOADER_BYTES))
+        told = Told(told.rows, told.values, box.disk_bytes(0, 0, LOADER_BYTES))
         box.shutdown()
     return Prepared(disk, told)
 
 
-def _fill(box: Machine) -> Told:
-    box.succeed("systemctl stop forge-statistics")
-    _psql(box, _FILL.replace("\n", ""))
-    values = " ".join(
+def fill_statement() -> str:
+    """Return the SQL that makes the rows."""
+    return _FILL.replace("\n", "")
+
+
+def rrd_commands(directory: Path) -> tuple[tuple[str, ...], ...]:
+    """Return the words for rrdtool that make the values below a directory."""
+    values = (
         f"{_RRD_BEGAN + number * _RRD_STEP_S}:{number * 1.1 if number % 9 else 'U'}"
         for number in range(1, _RRD_VALUES)
     )
-    box.succeed(
-        f"cd /data/i386/rrd && rrdtool create {_RRD} --start {_RRD_BEGAN} --step {_RRD_STEP_S}"
-        " DS:one:GAUGE:120:U:U RRA:AVERAGE:0.5:1:1000 RRA:AVERAGE:0.5:10:1000"
-        f" && rrdtool update {_RRD} {values} && chown statistics: {_RRD}"
-    )
-    return Told(_psql(box, _DIGEST), box.succeed(_FETCH.format("/data/i386")), b"")
+    path = str(directory / RRD)
+    made = ("create", path, "--start", str(_RRD_BEGAN), "--step", str(_RRD_STEP_S))
+    archives = ("RRA:AVERAGE:0.5:1:1000", "RRA:AVERAGE:0.5:10:1000")
+    return (*made, "DS:one:GAUGE:120:U:U", *archives), ("update", path, *values)
 
 
-def _same_values(found: str, told: str) -> None:
+def fill(box: Machine) -> Told:
+    """Give the 32-bit appliance rows and values, and return what itself says of them."""
+    box.succeed("systemctl stop forge-statistics")
+    psql(box, fill_statement())
+    place = Path("/data/i386/rrd")
+    for words in rrd_commands(place):
+        box.succeed(shlex.join(("rrdtool", *words)))
+    box.succeed(f"chown statistics: {place / RRD}")
+    return Told(psql(box, DIGEST), box.succeed(FETCH.format("/data/i386")), b"")
+
+
+def same_values(found: str, told: str) -> None:
     """Compare what two rrdtools say, of which the 32-bit one prints ten digits."""
     pairs = [line.split() for line in found.splitlines() if ":" in line]
     before = [line.split() for line in told.splitlines() if ":" in line]
@@ -157,7 +172,7 @@ def _same_values(found: str, told: str) -> None:
     assert sum("nan" in one[1] for one in before) < len(before) / 2
 
 
-def _status(box: Machine, status: int) -> dict[str, Any]:
+def status_of(box: Machine, status: int) -> dict[str, Any]:
     """Return what `applianceforge status --json` says, which must end with this status."""
     done = box.run("applianceforge status --json", timeout_s=120)
     text = done.stdout.decode()
@@ -166,12 +181,13 @@ def _status(box: Machine, status: int) -> dict[str, Any]:
     return found
 
 
-def _history(box: Machine) -> list[str]:
+def history_of(box: Machine) -> list[str]:
+    """Return the events of its history."""
     text = box.succeed("cat /data/forge/history.jsonl 2>/dev/null || true")
     return [json.loads(line)["event"] for line in text.splitlines()]
 
 
-def _ports(box: Machine) -> set[int]:
+def ports_of(box: Machine) -> set[int]:
     """Return the ports that are open to the outside."""
     said = json.loads(box.succeed("nft --json list set inet forge open_tcp"))
     (found,) = [one["set"] for one in said["nftables"] if "set" in one]
@@ -180,9 +196,9 @@ def _ports(box: Machine) -> set[int]:
 
 def check_crossed(box: Machine, told: Told) -> None:
     """Prove that a box has crossed, with all its data, and serves."""
-    box.wait_for_unit("forge-settle.service", timeout_s=_BOOT_S)
+    box.wait_for_unit("forge-settle.service", timeout_s=BOOT_S)
     assert box.succeed("uname -m").strip() == "x86_64"
-    found = _status(box, 0)
+    found = status_of(box, 0)
     assert found["release"]["architecture"] == found["epoch"] == "amd64"
     assert found["slots"]["b"] | {"tries": 0} == {
         "booted": True,
@@ -193,30 +209,30 @@ def check_crossed(box: Machine, told: Told) -> None:
     }
     assert found["slots"]["a"]["good"], "there is no way back"
     assert found["way_back_until"] > 0
-    assert _psql(box, _DIGEST) == told.rows
-    _same_values(box.succeed(_FETCH.format("/data/amd64")), told.values)
+    assert psql(box, DIGEST) == told.rows
+    same_values(box.succeed(FETCH.format("/data/amd64")), told.values)
     box.succeed("systemctl is-active forge-postgresql forge-statistics ssh")
-    assert 25 in _ports(box)
+    assert 25 in ports_of(box)
     assert box.succeed("cat /data/forge/epoch").strip() == "amd64"
-    assert {"migrated", "settled", "crossed"} <= set(_history(box))
+    assert {"migrated", "settled", "crossed"} <= set(history_of(box))
     # The boot loader is the 32-bit release's, byte for byte.
-    assert box.disk_bytes(0, 0, _LOADER_BYTES) == told.loader
+    assert box.disk_bytes(0, 0, LOADER_BYTES) == told.loader
 
 
 def check_still_old(box: Machine, told: Told, word: str) -> dict[str, Any]:
     """Prove that a box serves as the 32-bit appliance that it was, and says why."""
-    box.wait_for_unit("forge-settle.service", timeout_s=_BOOT_S)
+    box.wait_for_unit("forge-settle.service", timeout_s=BOOT_S)
     assert box.succeed("uname -m").strip() == "i686"
-    box.wait_for_unit("forge-postgresql.service", timeout_s=_BOOT_S)
-    found = _status(box, 67)
+    box.wait_for_unit("forge-postgresql.service", timeout_s=BOOT_S)
+    found = status_of(box, 67)
     assert found["failure"]["reason"] == word
     assert found["failure"]["slot"] == "b"
     assert found["epoch"] == "i386"
     assert found["services"]["open"]
-    assert _psql(box, _DIGEST) == told.rows
-    _same_values(box.succeed(_FETCH.format("/data/i386")), told.values)
-    assert 25 in _ports(box)
-    assert "fell-back" in _history(box)
+    assert psql(box, DIGEST) == told.rows
+    same_values(box.succeed(FETCH.format("/data/i386")), told.values)
+    assert 25 in ports_of(box)
+    assert "fell-back" in history_of(box)
     return found
 
 
@@ -226,16 +242,16 @@ def check_still_old(box: Machine, told: Told, word: str) -> dict[str, Any]:
 def crossing(disk: Path, told: Told) -> None:
     """Under a 64-bit processor it crosses; under a 32-bit one it then refuses to serve."""
     with machine(disk, WIDE, "crossing") as box:
-        box.wait_for_console_text("Slot b starts", timeout_s=_BOOT_S)
+        box.wait_for_console_text("Slot b starts", timeout_s=BOOT_S)
         check_crossed(box, told)
         say("it has crossed")
         # And once more, from the 64-bit release alone.
-        box.reboot(timeout_s=_BOOT_S)
+        box.reboot(timeout_s=BOOT_S)
         check_crossed(box, told)
         box.shutdown()
     say("it has crossed for good")
     with machine(disk, NARROW, "crossed-refused") as box:
-        box.wait_for_console_text("Slot a starts", timeout_s=_BOOT_S)
+        box.wait_for_console_text("Slot a starts", timeout_s=BOOT_S)
         check_refused(box)
         box.shutdown()
     with machine(disk, WIDE, "crossed-again") as box:
@@ -244,31 +260,31 @@ def crossing(disk: Path, told: Told) -> None:
 
 def check_refused(box: Machine) -> None:
     """Prove that a crossed disk under a 32-bit processor accepts nothing, and says why."""
-    box.wait_for_unit("forge-settle.service", timeout_s=_BOOT_S)
+    box.wait_for_unit("forge-settle.service", timeout_s=BOOT_S)
     assert box.succeed("uname -m").strip() == "i686"
-    found = _status(box, 66)
+    found = status_of(box, 66)
     assert found["services"]["reason"] == "epoch-amd64"
     assert found["failure"]["reason"] == "no-long-mode"
     for unit in ("forge-gate", "forge-postgresql", "forge-statistics"):
         box.fail(f"systemctl is-active {unit}")
-    assert 25 not in _ports(box)
+    assert 25 not in ports_of(box)
     assert "was migrated to 64 bits" in box.succeed("cat /run/motd.d/forge")
     box.wait_for_console_text("services of this appliance are shut", timeout_s=60)
     box.fail("test -e /data/forge/source-used")
-    assert "refused" in _history(box)
+    assert "refused" in history_of(box)
 
 
 def refusal(disk: Path, told: Told) -> None:
     """Under a 32-bit processor it stays what it is, by itself, and says why."""
     with machine(disk, NARROW, "refusal") as box:
-        box.wait_for_console_text("Slot a starts", timeout_s=_BOOT_S)
+        box.wait_for_console_text("Slot a starts", timeout_s=BOOT_S)
         check_still_old(box, told, "no-long-mode")
 
 
 def _in_slot_b(disk: Path, script: str) -> None:
     """Change the new system before it starts, as something that its maker got wrong would be."""
     with machine(disk, NARROW, "spoil") as box:
-        box.wait_for_unit("forge-settle.service", timeout_s=_BOOT_S)
+        box.wait_for_unit("forge-settle.service", timeout_s=BOOT_S)
         box.succeed(f"mkdir -p /run/b && mount -t ext4 {box.device(0)}3 /run/b")
         box.succeed(script)
         box.succeed("umount /run/b; sync")
@@ -293,8 +309,8 @@ def panic(disk: Path, told: Told) -> None:
     """A kernel that panics is started three times, and given up."""
     _in_slot_b(disk, _ARGUMENTS.format("rdinit=/nowhere"))
     with machine(disk, WIDE, "panic") as box:
-        box.wait_for_console_text("Kernel panic", timeout_s=_BOOT_S)
-        box.wait_for_console_text("Slot a starts", timeout_s=_BOOT_S)
+        box.wait_for_console_text("Kernel panic", timeout_s=BOOT_S)
+        box.wait_for_console_text("Slot a starts", timeout_s=BOOT_S)
         assert box.console.text().count("Slot b starts") == 3
         check_still_old(box, told, "no-tries")
 
@@ -304,7 +320,7 @@ def hang(disk: Path, told: Told) -> None:
     # It reads from the console for ever.
     _in_slot_b(disk, _ARGUMENTS.format("init=/bin/cat forge.watchdog=30"))
     with machine(disk, WIDE, "hang") as box:
-        box.wait_for_console_text("Slot a starts", timeout_s=2 * _BOOT_S)
+        box.wait_for_console_text("Slot a starts", timeout_s=2 * BOOT_S)
         assert box.console.text().count("Slot b starts") == 3
         check_still_old(box, told, "no-tries")
 
@@ -312,13 +328,13 @@ def hang(disk: Path, told: Told) -> None:
 def failure(disk: Path, told: Told) -> None:
     """A migration that cannot succeed goes back at once, and tells what stood in its way."""
     with machine(disk, NARROW, "spoil") as box:
-        box.wait_for_unit("forge-settle.service", timeout_s=_BOOT_S)
+        box.wait_for_unit("forge-settle.service", timeout_s=BOOT_S)
         box.succeed("head -c 4096 /dev/urandom >/data/i386/rrd/torn.rrd")
         box.shutdown()
     with machine(disk, WIDE, "failure") as box:
-        box.wait_for_console_text("Slot b starts", timeout_s=_BOOT_S)
-        box.wait_for_console_text("the migration cannot succeed", timeout_s=_BOOT_S)
-        box.wait_for_console_text("Slot a starts", timeout_s=_BOOT_S)
+        box.wait_for_console_text("Slot b starts", timeout_s=BOOT_S)
+        box.wait_for_console_text("the migration cannot succeed", timeout_s=BOOT_S)
+        box.wait_for_console_text("Slot a starts", timeout_s=BOOT_S)
         assert box.console.text().count("Slot b starts") == 1
         word = json.loads(_last(box, "/data/forge/history.jsonl", "migration-ended"))["reason"]
         found = check_still_old(box, told, word)
@@ -327,8 +343,8 @@ def failure(disk: Path, told: Told) -> None:
 
 
 def _last(box: Machine, path: str, word: str) -> str:
-    box.wait_for_agent(timeout_s=_BOOT_S)
-    box.wait_until_succeeds(f"grep -q {word} {path}", timeout_s=_BOOT_S)
+    box.wait_for_agent(timeout_s=BOOT_S)
+    box.wait_until_succeeds(f"grep -q {word} {path}", timeout_s=BOOT_S)
     return box.succeed(f"grep {word} {path} | tail -n 1")
 
 
@@ -339,9 +355,9 @@ def cuts(disk: Path, told: Told) -> None:
     """The power goes twenty times in the middle of the migration; in the end it is finished."""
     for number in range(1, CUTS + 1):
         with machine(disk, WIDE, f"cut-{number}") as box:
-            box.wait_for_console_text("Slot b starts", timeout_s=_BOOT_S)
+            box.wait_for_console_text("Slot b starts", timeout_s=BOOT_S)
             # Each a little later in the migration than the one before, as far as it goes on.
-            box.wait_for_console_text(r"\[ *\d+/\d+\] ", timeout_s=_BOOT_S)
+            box.wait_for_console_text(r"\[ *\d+/\d+\] ", timeout_s=BOOT_S)
             time.sleep(number * 0.7)
             steps = box.console.text().count("/")
             box.cut_power()
