@@ -1,4 +1,4 @@
-"""Decode `RELEASE.json`, in which a release says what it requires.
+"""Encode and decode `RELEASE.json`, in which a release says what it requires.
 
 It is described, with an example, in docs/requirements.md. A key that is not known, a value of the
 wrong kind, a number that cannot be: all problems are told at once.
@@ -6,14 +6,13 @@ wrong kind, a number that cannot be: all problems are told at once.
 
 from __future__ import annotations
 
-import json
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import SettingsError
-from applianceforge.preflight import given_file
+from applianceforge.preflight import given_file, json_values
+from applianceforge.preflight.json_values import Reader
 from applianceforge.preflight.requirements import (
     DataStatement,
     Kernel,
@@ -33,11 +32,67 @@ _HIGHEST_LEVEL = 4
 _LARGEST_SIZE = 1 << 60
 _LARGEST_TIME = 1 << 40
 _MOST_ENTRIES = 10_000
-_LONGEST_TEXT = 4000
-_LONGEST_KEY = 80
-# The largest numbers that are meant have 19.
-_MOST_DIGITS = 20
-_MOST_PROBLEMS = 100
+
+_KEYS = (
+    "schema",
+    "appliance",
+    "version",
+    "architecture",
+    "released_s",
+    "requires",
+    "kernel",
+    "postgresql",
+    "data",
+    "last_32_bit",
+)
+_REQUIRES = (
+    "x86_64_level",
+    "memory_bytes",
+    "data_bytes",
+    "slot_bytes",
+    "minimum_version",
+    "firmware",
+)
+
+
+def encode(release: Release) -> dict[str, Any]:
+    """Return a release's file as what the json module writes; what has its default is left out."""
+    requires = {
+        "x86_64_level": release.x86_64_level if release.x86_64_level > 1 else 0,
+        "memory_bytes": release.memory_bytes,
+        "data_bytes": release.data_bytes,
+        "slot_bytes": release.slot_bytes,
+        "minimum_version": release.minimum_version,
+        "firmware": release.firmware,
+    }
+    parts: dict[str, Any] = {
+        "released_s": release.released_s,
+        "requires": {key: value for key, value in requires.items() if value},
+        "data": [
+            {"pattern": one.pattern, "is": one.disposition, "reason": one.reason}
+            for one in release.data
+        ],
+    }
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "appliance": release.appliance,
+        "version": release.version,
+        "architecture": release.architecture.value,
+        **{key: value for key, value in parts.items() if value},
+    }
+    if release.kernel is not None:
+        document["kernel"] = release.kernel._asdict()
+    if release.postgresql is not None:
+        there = release.postgresql._asdict().items()
+        document["postgresql"] = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in there
+            if value is not None
+        }
+    if release.last_32_bit is not None:
+        last = release.last_32_bit._asdict().items()
+        document["last_32_bit"] = {key: value for key, value in last if value}
+    return {key: document[key] for key in _KEYS if key in document}
 
 
 def read(path: Path) -> Release:
@@ -71,15 +126,15 @@ def decode(data: bytes, name: str = "RELEASE.json") -> Release:
             hint="name the RELEASE.json of the release that you want to install",
         )
     document = _parsed(data, name)
-    reader = _Reader()
     schema = document.get("schema")
     if type(schema) is int and schema > SCHEMA:
         raise SettingsError(
             f"{name} has schema {schema}; this program knows schemas up to {SCHEMA}",
             hint="use the check that comes with that release, or a newer one",
         )
-    release = _release(reader, document)
-    if reader.problems or release is None:
+    reader = Reader()
+    release = from_object(document, reader)
+    if release is None:
         count = reader.count
         raise SettingsError(
             f"{name} has {count} problem{'' if count == 1 else 's'}: {reader.problems[0]}",
@@ -89,134 +144,18 @@ def decode(data: bytes, name: str = "RELEASE.json") -> Release:
     return release
 
 
-def _parsed(data: bytes, name: str) -> dict[str, Any]:
-    try:
-        document = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique, parse_int=_whole)
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(
-            f"{name} is not JSON: {error}", hint="download it again, or ask your vendor for it"
-        ) from None
-    if not isinstance(document, dict):
-        raise SettingsError(
-            f"{name} is not a JSON object",
-            hint="name the RELEASE.json of the release that you want to install",
-        )
-    return document
+def from_object(document: dict[str, Any], reader: Reader) -> Release | None:
+    """Return the release that an object of another document describes.
 
+    Args:
+        document: The object.
+        reader: A fresh one; it collects the problems.
 
-def _whole(digits: str) -> float:
-    # What is beyond every limit need not be read digit by digit, nor be said so.
-    return int(digits) if len(digits) <= _MOST_DIGITS else float("inf")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {key[:_LONGEST_KEY]!r} is there twice")
-        found[key] = value
-    return found
-
-
-class _Reader:
-    """Take values out of a document, and collect what is wrong with them."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-        self.count = 0
-
-    @property
-    def told(self) -> tuple[str, ...]:
-        """Return the first problems, and how many more there are."""
-        more = self.count - len(self.problems)
-        return (*self.problems, f"and {more} more") if more else tuple(self.problems)
-
-    def wrong(self, where: str, what: str) -> None:
-        self.count += 1
-        if self.count <= _MOST_PROBLEMS:
-            self.problems.append(f"{where} {what}")
-
-    def keys(self, document: dict[str, Any], where: str, known: tuple[str, ...]) -> None:
-        for key in document:
-            if key not in known:
-                # Looking for the nearest takes time, of which a made-up file must not get much.
-                few = self.count < _MOST_PROBLEMS
-                near = get_close_matches(key[:_LONGEST_KEY], known, 1) if few else []
-                meant = f"; did you mean {near[0]}?" if near else ""
-                self.wrong(f"{where}{key[:_LONGEST_KEY]}", f"is not known{meant}")
-
-    def object(self, document: dict[str, Any], key: str) -> dict[str, Any] | None:
-        value = document.get(key)
-        if value is None or isinstance(value, dict):
-            return value
-        self.wrong(key, "must be an object")
-        return None
-
-    def number(
-        self, document: dict[str, Any], key: str, where: str, highest: int, default: int = 0
-    ) -> int:
-        value = document.get(key, default)
-        if type(value) is int and 0 <= value <= highest:
-            return value
-        self.wrong(where + key, f"must be a whole number from 0 to {highest}")
-        return default
-
-    def text(self, document: dict[str, Any], key: str, where: str, *, needed: bool = False) -> str:
-        value = document.get(key, "")
-        if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
-            self.wrong(where + key, f"must be a text of at most {_LONGEST_TEXT} characters")
-            return ""
-        if needed and not value.strip():
-            self.wrong(where + key, "must be there")
-        return value.strip()
-
-    def word(
-        self, document: dict[str, Any], key: str, where: str, known: tuple[str, ...], default: str
-    ) -> str:
-        value = document.get(key, default)
-        if value in known:
-            return str(value)
-        self.wrong(where + key, f"must be one of {', '.join(known)}")
-        return default
-
-    def texts(self, document: dict[str, Any], key: str, where: str) -> tuple[str, ...] | None:
-        value = document.get(key)
-        if value is None:
-            return None
-        if not isinstance(value, list) or len(value) > _MOST_ENTRIES:
-            self.wrong(where + key, "must be a list of texts")
-            return None
-        if not all(isinstance(one, str) and len(one) <= _LONGEST_TEXT for one in value):
-            self.wrong(where + key, "must be a list of texts")
-            return None
-        return tuple(value)
-
-
-_KEYS = (
-    "schema",
-    "appliance",
-    "version",
-    "architecture",
-    "released_s",
-    "requires",
-    "kernel",
-    "postgresql",
-    "data",
-    "last_32_bit",
-)
-_REQUIRES = (
-    "x86_64_level",
-    "memory_bytes",
-    "data_bytes",
-    "slot_bytes",
-    "minimum_version",
-    "firmware",
-)
-
-
-def _release(reader: _Reader, document: dict[str, Any]) -> Release | None:
+    Returns:
+        None if there are problems.
+    """
     reader.keys(document, "", _KEYS)
-    if type(document.get("schema")) is not int or document["schema"] < 1:
+    if type(document.get("schema")) is not int or not 1 <= document["schema"] <= SCHEMA:
         reader.wrong("schema", f"must be the number {SCHEMA}")
     names = tuple(one.value for one in Architecture)
     architecture = reader.word(document, "architecture", "", names, "")
@@ -244,7 +183,22 @@ def _release(reader: _Reader, document: dict[str, Any]) -> Release | None:
     return None if reader.problems else release
 
 
-def _kernel(reader: _Reader, part: dict[str, Any] | None) -> Kernel | None:
+def _parsed(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        document = json_values.parsed(data)
+    except ValueError as error:
+        raise SettingsError(
+            f"{name} is not JSON: {error}", hint="download it again, or ask your vendor for it"
+        ) from None
+    if document is None:
+        raise SettingsError(
+            f"{name} is not a JSON object",
+            hint="name the RELEASE.json of the release that you want to install",
+        )
+    return document
+
+
+def _kernel(reader: Reader, part: dict[str, Any] | None) -> Kernel | None:
     if part is None:
         return None
     reader.keys(part, "kernel.", ("version", "ia32_emulation"))
@@ -254,7 +208,7 @@ def _kernel(reader: _Reader, part: dict[str, Any] | None) -> Kernel | None:
     )
 
 
-def _postgresql(reader: _Reader, part: dict[str, Any] | None) -> PostgreSQL | None:
+def _postgresql(reader: Reader, part: dict[str, Any] | None) -> PostgreSQL | None:
     if part is None:
         return None
     where = "postgresql."
@@ -266,7 +220,7 @@ def _postgresql(reader: _Reader, part: dict[str, Any] | None) -> PostgreSQL | No
     return PostgreSQL(major, extensions, reader.texts(part, "locales", where))
 
 
-def _data(reader: _Reader, part: object) -> tuple[DataStatement, ...]:
+def _data(reader: Reader, part: object) -> tuple[DataStatement, ...]:
     if not isinstance(part, list) or len(part) > _MOST_ENTRIES:
         reader.wrong("data", "must be a list of objects")
         return ()
@@ -288,7 +242,7 @@ def _data(reader: _Reader, part: object) -> tuple[DataStatement, ...]:
     return tuple(found)
 
 
-def _last(reader: _Reader, part: dict[str, Any] | None) -> Last32Bit | None:
+def _last(reader: Reader, part: dict[str, Any] | None) -> Last32Bit | None:
     if part is None:
         return None
     where = "last_32_bit."
