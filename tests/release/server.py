@@ -256,10 +256,10 @@ class _Answering(BaseHTTPRequestHandler):
             return str(fault.text)
         return super().date_time_string(timestamp)
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self._answer(body=False)
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
@@ -409,9 +409,11 @@ class _Answering(BaseHTTPRequestHandler):
     def _body(self, fault: Fault | None, chunks: Iterator[bytes]) -> None:
         kind = None if fault is None else fault.kind
         for chunk in chunks:
-            if fault is None or kind not in (Kind.CUT, Kind.RESET, Kind.SLOW):
-                self._send(chunk)
-            elif self.sent + len(chunk) <= fault.at_bytes:
+            if (
+                fault is None
+                or kind not in (Kind.CUT, Kind.RESET, Kind.SLOW)
+                or self.sent + len(chunk) <= fault.at_bytes
+            ):
                 self._send(chunk)
             else:
                 before = fault.at_bytes - self.sent
