@@ -72,6 +72,7 @@ def tell_boot(boot: Boot, say: Tell) -> list[str]:
         for unit in _SERVICES:
             box.wait_for_unit(unit, timeout_s=_UP_S)
         say(f"{boot.name}: first boot, {_startup(box)}")
+        say(_longest(box))
         _hold_system(box, boot)
         own = _own(box)
         _hold_statistics(box, boot)
@@ -79,6 +80,7 @@ def tell_boot(boot: Boot, say: Tell) -> list[str]:
         for unit in _SERVICES:
             box.wait_for_unit(unit, timeout_s=_UP_S)
         say(f"{boot.name}: later boot, {_startup(box)}")
+        say(_longest(box))
         _hold_system(box, boot)
         assert _own(box) == own, "the machine's number or keys changed with a reboot"
         assert box.succeed("cat /etc/machine-id") == own[0]
@@ -88,6 +90,11 @@ def tell_boot(boot: Boot, say: Tell) -> list[str]:
 def _startup(box: Machine) -> str:
     box.wait_until_succeeds("systemctl is-system-running | grep -x running", timeout_s=_UP_S)
     return box.succeed("systemd-analyze | head -1").strip()
+
+
+def _longest(box: Machine) -> str:
+    """Return where the seconds went: the units that took longest, which overlap."""
+    return box.succeed("systemd-analyze blame --no-pager | head -12").rstrip()
 
 
 def _hold_system(box: Machine, boot: Boot) -> None:
