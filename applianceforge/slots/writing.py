@@ -25,7 +25,6 @@ from typing import Protocol
 
 from applianceforge.cpuid import remedies
 from applianceforge.cpuid.verdict import Verdict
-from applianceforge.formats import ext
 from applianceforge.formats.bootenv import Environment
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import InhibitedError, ReadBackError, SlotError
@@ -35,13 +34,11 @@ from applianceforge.slots.disk import BootDisk
 from applianceforge.slots.environment import Loader
 from applianceforge.slots.images import Image
 from applianceforge.slots.layout import Slot
+from applianceforge.slots.sealing import SEAL_AT, SEAL_BYTES
 from applianceforge.system.effects import Effects
 from applianceforge.system.files import InPlace, named_errors
 from applianceforge.system.progress import Counter, ProgressSink, StepEnded, StepStarted
 
-# The sector with the superblock's magic number: written last, and a sector is written or not.
-SEAL_AT = ext.SUPERBLOCK_AT
-SEAL_BYTES = 512
 _STEPS = 3
 
 

@@ -30,7 +30,8 @@ from applianceforge.slots.disk import BootDisk
 from applianceforge.slots.environment import Loader
 from applianceforge.slots.layout import Slot
 from applianceforge.slots.states import State
-from applianceforge.slots.writing import SEAL_AT, SlotWriter, describe
+from applianceforge.slots.sealing import SEAL_AT
+from applianceforge.slots.writing import SlotWriter, describe
 from applianceforge.system.effects import Effects
 from applianceforge.system.files import InPlace
 from applianceforge.system.progress import NoProgress, ProgressEvent, StepAdvanced, StepEnded
