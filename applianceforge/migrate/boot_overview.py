@@ -83,12 +83,15 @@ class Overview:
     down: Mapping[str, str]
 
 
-def gather(places: BootPlaces, show: tuple[str, ...] = ()) -> Overview:
+def gather(
+    places: BootPlaces, show: tuple[str, ...] = (), retention_days: float | None = None
+) -> Overview:
     """Look at everything; any user may, and what only root sees is left out.
 
     Args:
         places: Of the appliance.
         show: Asks systemd for the states of units; () is not to ask, for it does not run there.
+        retention_days: How long the update keeps the way back; None is as the migration has it.
 
     Raises:
         BootDiskError: This machine is no appliance.
@@ -105,6 +108,7 @@ def gather(places: BootPlaces, show: tuple[str, ...] = ()) -> Overview:
     migration = _migration(places)
     environment = _environment(places)
     shut = _shut(places, migration)
+    kept = way_back(places)
     return Overview(
         release=release,
         booted=booted,
@@ -113,7 +117,7 @@ def gather(places: BootPlaces, show: tuple[str, ...] = ()) -> Overview:
         shut=shut,
         failure=_failure(places, environment, booted),
         migration=migration,
-        way_back_until_s=_way_back(places),
+        way_back_until_s=None if kept is None else kept.until_s(retention_days),
         down={} if shut or not show else _down(places, show),
     )
 
@@ -211,8 +215,26 @@ def _migration(places: BootPlaces) -> Mapping[str, Any] | None:
     return found if found is not None and found.get("state") in under_way else None
 
 
-def _way_back(places: BootPlaces) -> float | None:
-    """Return until when the old data is kept, of a box that has crossed."""
+@dataclass(frozen=True)
+class WayBack:
+    """What a box that has crossed keeps of its 32-bit side.
+
+    Attributes:
+        published_s: When the migrated data was published, seconds since 1970.
+        retention_days: For how long the old data is kept from then on, by the migration's settings.
+    """
+
+    published_s: float
+    retention_days: float
+
+    def until_s(self, retention_days: float | None = None) -> float:
+        """Return until when it is kept; `retention_days` takes the place of the migration's."""
+        days = self.retention_days if retention_days is None else retention_days
+        return self.published_s + days * _DAY_S
+
+
+def way_back(places: BootPlaces) -> WayBack | None:
+    """Return what is kept of the old data of a box that has crossed; None if nothing is."""
     try:
         if _epoch(places) is not Architecture.AMD64 or not places.settings.exists():
             return None
@@ -225,7 +247,7 @@ def _way_back(places: BootPlaces) -> float | None:
     events = {entry.event: entry.time_s for entry in entries}
     if journal.Event.PUBLISHED not in events or journal.Event.CLEANED in events:
         return None
-    return events[journal.Event.PUBLISHED] + found.work.retention_days * _DAY_S
+    return WayBack(events[journal.Event.PUBLISHED], found.work.retention_days)
 
 
 def document(found: Overview) -> str:
