@@ -1,9 +1,9 @@
 """Build images: from a recipe to the files that a machine boots.
 
-    indices -> choice -> root -> initrd -+
-       (a lock file stands for it)       +-> slot -+
-    overlays, foreign trees, our package +         +-> disk
-                                            data --+
+    indices -> choice -> root -> initrd -----+
+       (a lock file stands for it)           +-> slot -+
+    overlays, wheels, trees, our own package +         +-> disk
+                                                data --+
 
 Each is a stage in the cache, named by the digest of what it is made from: what has not changed is
 not made again. The disk alone is made where it is asked for, as whoever boots it changes it.
@@ -32,6 +32,7 @@ from applianceforge.imaging import (
     slot_image,
     store,
     tree_facts,
+    wheels,
 )
 from applianceforge.imaging.content import Tree, entries_below, tree_of
 from applianceforge.imaging.disk import DiskPlan
@@ -187,7 +188,7 @@ def build_slot(
         options: How to build.
 
     Raises:
-        RecipeError: The recipe is wrong.
+        RecipeError: The recipe is wrong, or a wheel is not as it says.
         SettingsError: An overlay of the options is not there.
         LockedError: What the lock file names cannot be had, or is not what the recipe asks for.
         ProgramFailedError: Packages cannot be fetched or configured.
@@ -209,9 +210,10 @@ def _slot(file: Path, stages: Stages, options: Options) -> BuiltSlot:
     chosen = _choose(file, wanted, stages, options)
     epoch_s = chosen.image.epoch_s
     extra = tuple(path.resolve() for path in options.extra)
+    wheel_entries = wheels.entries_of(wanted.wheels, file.name, stages)
     before = _overlay(wanted.packages.before, file.parent)
     root = packages.install(wanted, chosen.image, before, stages)
-    content = slot_image.content_of(wanted, file.parent, epoch_s, extra)
+    content = slot_image.content_of(wanted, file.parent, epoch_s, extra, wheel_entries)
     initrd = slot_image.make_initrd(wanted, root, content, epoch_s, stages)
 
     def obtain(tree: ForeignTree) -> Path:
@@ -220,7 +222,8 @@ def _slot(file: Path, stages: Stages, options: Options) -> BuiltSlot:
     trees = tuple(
         (tree, foreign_tree.name_of(tree, chosen.tree(tree.path))) for tree in wanted.trees
     )
-    inputs = slot_image.Inputs(content, trees)
+    paths = tuple(entry.path for entry in wheel_entries)
+    inputs = slot_image.Inputs(content, trees, paths)
     slot = slot_image.make_slot(wanted, root, initrd, inputs, epoch_s, obtain, stages)
     disk.require_room(file.name, slot / slot_image.IMAGE, wanted.slot_bytes)
     digests = manifest.Inputs(
@@ -322,7 +325,7 @@ def build(
 
 
 def _disk_key(built: BuiltSlot, data: Path) -> str:
-    parts = (
+    parts: tuple[str | bytes, ...] = (
         str(_SCHEMA),
         built.image.parent.name,
         data.name,

@@ -9,7 +9,7 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +52,7 @@ class Tree:
     digest: str
 
 
-def tree_of(entries: Iterator[Entry]) -> Tree:
+def tree_of(entries: Iterable[Entry]) -> Tree:
     """Sort and digest entries; of two with one path, the later counts."""
     by_path = {entry.path: entry for entry in entries}
     chosen = tuple(by_path[path] for path in sorted(by_path))

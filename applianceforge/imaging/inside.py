@@ -5,6 +5,7 @@ the status of its kind, so that the caller can raise it again as it was.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def carry_out(todo: Plan, effects: Effects) -> None:
         _make_file_system(filesystem.Kind.DATA, root, todo, effects)
         return
     _unpack(todo.tars[0], root, effects)
+    _refuse_twins(root, todo)
     there = {glob for glob in todo.remove if normalise.matches(root, glob)}
     normalise.forget_machine(root)
     for tar in todo.tars[1:]:
@@ -145,7 +147,7 @@ def _compile(chroot: Chroot, directories: tuple[str, ...], epoch_s: int) -> None
     root = chroot.root
     if not (root / "usr/bin/python3").exists():
         return
-    found = [name for name in directories if (root / name.lstrip("/")).is_dir()]
+    found = [name for name in directories if (root / name.lstrip("/")).exists()]
     found += [
         f"/{path.relative_to(root)}"
         for path in sorted(root.glob("usr/lib/python3*/**/*.py"))
@@ -193,6 +195,15 @@ def _remove(root: Path, todo: Plan, there: set[str]) -> None:
     ]
     if problems:
         raise error_of(todo.recipe, problems)
+
+
+def _refuse_twins(root: Path, todo: Plan) -> None:
+    both = [path for path in todo.wheels if os.path.lexists(root / path)]
+    if both:
+        what = f"bring {both[0]}, which a package of Debian has too"
+        more = f" ({len(both)} such files)" if len(both) > 1 else ""
+        remedy = "leave out the wheel or the package"
+        raise error_of(todo.recipe, [Problem("wheels", what + more, remedy)])
 
 
 def _refuse_specials(root: Path, recipe: str) -> None:

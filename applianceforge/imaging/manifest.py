@@ -67,6 +67,7 @@ def encode(
         "files": {one.name: {"sha256": one.sha256, "size_bytes": one.size_bytes} for one in files},
         "inputs": asdict(inputs),
         "image": _set(chosen.image, recipe.security),
+        "wheels": [asdict(wheel) for wheel in recipe.wheels],
         "trees": {tree.path: _set(chosen.tree(tree.path), tree.security) for tree in recipe.trees},
     }
     return json.dumps(document, indent=1) + "\n"

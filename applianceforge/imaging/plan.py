@@ -49,6 +49,7 @@ class Plan:
         modes: Of paths that an overlay brings.
         remove: Globs.
         compile: Directories of Python modules, and modules, which are compiled.
+        wheels: Paths, which no package of Debian may have.
         facts: The file for what the tree has, of a slot.
         recipe: The recipe's name, for messages.
     """
@@ -69,6 +70,7 @@ class Plan:
     modes: tuple[Owned, ...] = ()
     remove: tuple[str, ...] = ()
     compile: tuple[str, ...] = ()
+    wheels: tuple[str, ...] = ()
     facts: Path | None = None
 
 
@@ -94,5 +96,6 @@ def decode(text: str) -> Plan:
         mask=tuple(content.pop("mask")),
         remove=tuple(content.pop("remove")),
         compile=tuple(content.pop("compile")),
+        wheels=tuple(content.pop("wheels")),
         **content,
     )

@@ -1,6 +1,6 @@
 """The bill of materials beside an image, as CycloneDX 1.5.
 
-Source: CycloneDX v1.5 JSON schema (bom-1.5.schema.json); package-url's type "deb".
+Source: CycloneDX v1.5 JSON schema (bom-1.5.schema.json); package-url's types "deb" and "pypi".
 """
 
 import json
@@ -11,7 +11,7 @@ from urllib.parse import quote
 from uuid import UUID, uuid5
 
 from applianceforge.imaging.package_set import Choice, PackageSet
-from applianceforge.imaging.recipe import ImageRecipe
+from applianceforge.imaging.recipe import ImageRecipe, Wheel
 from applianceforge.model.version import VERSION
 
 _DOCUMENTS = UUID("0c5f9f39-3c1b-5a55-8f0c-2d1b1f0f7a61")
@@ -30,6 +30,7 @@ def encode(recipe: ImageRecipe, chosen: Choice, slot_sha256: str) -> str:
     about = f"{recipe.name}@{recipe.version}"
     components = [
         *_components(chosen.image, ""),
+        *map(_wheel, recipe.wheels),
         *(part for path, one in chosen.trees for part in _components(one, path)),
         {
             "type": "application",
@@ -64,6 +65,18 @@ def encode(recipe: ImageRecipe, chosen: Choice, slot_sha256: str) -> str:
         "dependencies": [{"ref": about, "dependsOn": [one["bom-ref"] for one in components]}],
     }
     return json.dumps(document, indent=1) + "\n"
+
+
+def _wheel(one: Wheel) -> dict[str, Any]:
+    url = f"pkg:pypi/{quote(one.name, safe='')}@{quote(one.version, safe='')}"
+    return {
+        "type": "library",
+        "bom-ref": url,
+        "name": one.name,
+        "version": one.version,
+        "purl": url,
+        "hashes": [{"alg": "SHA-256", "content": one.sha256}],
+    }
 
 
 def _components(chosen: PackageSet, path: str) -> Iterator[dict[str, Any]]:

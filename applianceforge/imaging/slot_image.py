@@ -25,6 +25,7 @@ from applianceforge.imaging.packages import ROOT
 from applianceforge.imaging.plan import Owned, Plan, Product
 from applianceforge.imaging.recipe import ForeignTree, ImageRecipe
 from applianceforge.imaging.stages import Stages
+from applianceforge.imaging.wheels import MODULES
 from applianceforge.model import errors
 from applianceforge.model.errors import ForgeError, ProgramFailedError
 from applianceforge.slots import description, layout
@@ -38,7 +39,7 @@ IMAGE = "slot.img"
 FACTS = "facts.json"
 INITRD = "initrd.img"
 _PACKAGE = Path(__file__).parent.parent
-_MODULES = "/usr/lib/python3/dist-packages/applianceforge"
+_MODULES = f"/{MODULES}/applianceforge"
 _COMMAND = b"""#!/usr/bin/python3 -I
 import sys
 
@@ -73,14 +74,20 @@ class Inputs:
     Attributes:
         content: Overlays, our own package, and what names the release.
         trees: The foreign trees with what identifies their content.
+        wheels: The paths of files of wheels, which lie in the content.
     """
 
     content: Tree
     trees: tuple[tuple[ForeignTree, str], ...]
+    wheels: tuple[str, ...] = ()
 
 
 def content_of(
-    recipe: ImageRecipe, directory: Path, epoch_s: int, extra: tuple[Path, ...] = ()
+    recipe: ImageRecipe,
+    directory: Path,
+    epoch_s: int,
+    extra: tuple[Path, ...] = (),
+    wheels: tuple[Entry, ...] = (),
 ) -> Tree:
     """Gather the files that go into the slot from beside the recipe and from ourselves.
 
@@ -89,8 +96,9 @@ def content_of(
         directory: Where the recipe lies.
         epoch_s: The date of the packages, which counts as when the image was built.
         extra: Overlays beside those of the recipe, after them.
+        wheels: The files of wheels; an overlay may have a better one.
     """
-    return tree_of(_content(recipe, directory, epoch_s, extra))
+    return tree_of((*wheels, *_content(recipe, directory, epoch_s, extra)))
 
 
 def _content(
@@ -191,6 +199,7 @@ def make_slot(
         initrd.name,
         inputs.content.digest,
         repr([(tree.path, key) for tree, key in inputs.trees]),
+        repr(inputs.wheels),
         repr((recipe.modes, recipe.units, recipe.remove)),
         str(epoch_s),
     )
@@ -216,13 +225,21 @@ def make_slot(
                 if not one.path.startswith(BELOW_DATA)
             ),
             remove=recipe.remove,
-            compile=(_MODULES,),
+            compile=(_MODULES, *_modules_of(inputs.wheels)),
+            wheels=inputs.wheels,
             facts=directory / FACTS,
         )
         trees = tuple((tree.path, obtain_tree(tree)) for tree, _ in inputs.trees)
         carry_out(todo, inputs.content, trees, stages)
 
     return stages.obtain(name, "make the slot's file system", make)
+
+
+def _modules_of(wheels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the packages of wheels, and the modules that are in none."""
+    below = (path.removeprefix(f"{MODULES}/").split("/") for path in wheels)
+    names = {words[0] for words in below if len(words) > 1 or words[0].endswith(".py")}
+    return tuple(f"/{MODULES}/{name}" for name in sorted(names) if not name.endswith(".dist-info"))
 
 
 def carry_out(

@@ -11,7 +11,7 @@ from applianceforge.system.effects import Effects
 from applianceforge.system.progress import ProgressSink, StepEnded, StepStarted
 
 # In the order in which they are made, by the first word of their names.
-_ORDER = ("choice", "root", "initrd", "foreign", "slot", "data", "disk")
+_ORDER = ("choice", "wheel", "root", "initrd", "foreign", "slot", "data", "disk")
 # Slots are large, and each change of a file makes another.
 _KEPT = 3
 _IDLE_S = 3600.0

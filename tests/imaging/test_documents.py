@@ -9,9 +9,11 @@ from applianceforge.imaging import manifest, sbom
 from applianceforge.imaging.manifest import File, Inputs
 from tests.imaging import builds
 
+WHEEL = '[[wheels]]\nname = "tuf"\nversion = "7.0.1"\nsha256 = "' + "ef" * 32 + '"\n'
+
 
 def bill() -> str:
-    return sbom.encode(builds.small(), builds.choice(), "cd" * 32)
+    return sbom.encode(builds.small(WHEEL), builds.choice(), "cd" * 32)
 
 
 def test_the_bill_of_materials_is_cyclonedx() -> None:
@@ -26,8 +28,17 @@ def test_every_package_is_in_the_bill_once() -> None:
     assert len(set(references)) == len(references)
     names = [one["name"] for one in document["components"]]
     assert sorted(names) == sorted(
-        [*(one.name for one in builds.choice().image.packages), "hello", "libc6", "applianceforge"]
+        [
+            *(one.name for one in builds.choice().image.packages),
+            "hello",
+            "libc6",
+            "applianceforge",
+            "tuf",
+        ]
     )
+    (wheel,) = (one for one in document["components"] if one["name"] == "tuf")
+    assert wheel["purl"] == "pkg:pypi/tuf@7.0.1"
+    assert wheel["hashes"] == [{"alg": "SHA-256", "content": "ef" * 32}]
     (udev,) = (one for one in document["components"] if one["name"] == "udev")
     assert udev["purl"] == "pkg:deb/debian/udev@1%3A2.3-4%2Bdeb12u1?arch=amd64&distro=bookworm"
     (foreign,) = (one for one in document["components"] if one["name"] == "hello")
@@ -45,7 +56,7 @@ def test_the_same_image_has_the_same_bill() -> None:
 
 def listed(*, security: bool) -> dict[str, object]:
     text = manifest.encode(
-        builds.small(),
+        builds.small(WHEEL),
         builds.choice(security=security),
         Inputs("11", "22", "33"),
         0xABCD,
@@ -68,5 +79,6 @@ def test_the_manifest_names_files_inputs_and_packages() -> None:
     document = listed(security=True)
     assert document["files"] == {"small.raw": {"sha256": "cd" * 32, "size_bytes": 7}}
     assert document["inputs"] == {"recipe": "11", "content": "22", "before": "33", "extra": []}
+    assert document["wheels"] == [{"name": "tuf", "version": "7.0.1", "sha256": "ef" * 32}]
     assert document["disk"]["signature"] == "0000abcd"  # type: ignore[index]
     assert document["image"]["packages"][0]["name"] == "libc6"  # type: ignore[index]

@@ -10,6 +10,7 @@ from applianceforge.imaging.recipe import (
     Mode,
     Requires,
     User,
+    Wheel,
 )
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import RecipeError
@@ -32,6 +33,7 @@ size = "256MiB"
 [data]
 size = "1 GiB"
 """
+WHEEL = '\n[[wheels]]\nname = "tuf"\nversion = "7.0.1"\nsha256 = "' + "ab" * 32 + '"\n'
 USER = '\n[[users]]\nname = "web"\nuid = 111\n'
 
 
@@ -74,7 +76,9 @@ def test_every_key_is_read() -> None:
         + '[units]\nenable = ["a.service"]\nmask = ["b@.timer"]\n'
         + 'default_target = "multi-user.target"\n'
     )
-    full = decode(text, ("a",))
+    full = decode(text + WHEEL, ("a",))
+    assert full.wheels == (Wheel("tuf", "7.0.1", "ab" * 32),)
+    assert full.wheels[0].file == "tuf-7.0.1-py3-none-any.whl"
     assert full.users == (User("web", 111, 111, "web", "/nonexistent", "/usr/sbin/nologin"),)
     assert full.modes == (Mode("/etc/x", 0o640, "root:web"),)
     assert full.trees == (
@@ -138,6 +142,11 @@ def test_every_key_is_read() -> None:
             "last_32_bit.supported_until is 'soon'",
             "a day such as 2028-06-30",
         ),
+        (SMALL + WHEEL + WHEEL, "wheels.name has tuf 2 times", "name each once"),
+        (SMALL + WHEEL.replace("tuf", "TUF"), "wheels[1].name is 'TUF'", "small letters"),
+        (SMALL + WHEEL.replace("7.0.1", ">=7"), "wheels[1].version is '>=7'", "such as 7.0.1"),
+        (SMALL + WHEEL.replace("ab", "b", 1), "wheels[1].sha256 is 'bab", "64 digits"),
+        (SMALL + WHEEL.replace("sha256", "sha"), "wheels[1].sha256 is missing", "64 digits"),
         (changed("A small one", r"\u001b[31mred"), r"title is '\x1b[31mred'", "write one line"),
         (changed("A small one", r"a\u202eb"), "title is 'a\\u202eb'", "write one line"),
         (changed('"256MiB"', '"256MB"'), "slot.size is '256MB'", "in whole MiB or GiB"),

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from applianceforge.imaging import slot_image
-from applianceforge.imaging.content import tree_of
+from applianceforge.imaging.content import file_entry, tree_of
 from applianceforge.imaging.packages import ROOT
 from applianceforge.imaging.recipe import ImageRecipe, Mode, Units
 from applianceforge.imaging.slot_image import INITRD, Inputs
+from applianceforge.imaging.wheels import MODULES
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import RecipeError
 from applianceforge.slots import description
@@ -190,6 +191,47 @@ def test_what_is_wrong_with_the_tree_is_named(
     assert says in builds.told_by(caught.value)
     assert remedy in builds.told_by(caught.value)
     assert not list((tmp_path / "cache").glob("slot-*"))
+
+
+def wheel_inputs(recipe: ImageRecipe, directory: Path, *names: str) -> Inputs:
+    entries = tuple(file_entry(f"{MODULES}/{name}", b"x = 1\n") for name in names)
+    content = slot_image.content_of(recipe, directory, builds.EPOCH_S, (), entries)
+    return Inputs(content, (), tuple(entry.path for entry in entries))
+
+
+@pytest.mark.real
+def test_a_wheel_lies_beside_other_modules(tmp_path: Path) -> None:
+    recipe = a_recipe(tmp_path)
+    root = a_root(tmp_path / "root")
+    inputs = wheel_inputs(recipe, tmp_path, "thing/__init__.py", "thing-1.dist-info/WHEEL")
+    image = make(recipe, tmp_path, "cache", root, inputs)
+    assert asked(image, f"cat /{MODULES}/thing/__init__.py") == "x = 1\n"
+    assert make(recipe, tmp_path, "cache", root) != image
+
+
+@pytest.mark.real
+def test_a_wheel_may_not_replace_a_file_of_a_package(tmp_path: Path) -> None:
+    member = device(f"{MODULES}/thing/__init__.py", tarfile.REGTYPE)
+    recipe = a_recipe(tmp_path)
+    inputs = wheel_inputs(recipe, tmp_path, "thing/__init__.py", "thing/more.py")
+    with pytest.raises(RecipeError, match="which a package of Debian has too") as caught:
+        make(recipe, tmp_path, "cache", a_root(tmp_path / "root", (member,)), inputs)
+    assert "thing/__init__.py" in caught.value.message
+    assert "leave out the wheel or the package" in caught.value.hint
+
+
+def test_a_vendors_overlay_goes_over_all_others(tmp_path: Path) -> None:
+    recipe = a_recipe(tmp_path)
+    for name in ("etc/hostname", "etc/applianceforge/root.json", "etc/applianceforge/release.env"):
+        path = tmp_path / "extra" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("the vendor's")
+    extra = (tmp_path / "extra",)
+    content = slot_image.content_of(recipe, tmp_path, builds.EPOCH_S, extra)
+    found = {entry.path: entry.read() for entry in content.entries}
+    assert found["etc/hostname"] == found["etc/applianceforge/root.json"] == b"the vendor's"
+    assert found["etc/applianceforge/release.env"].startswith(b"NAME=small\n")
+    assert content.digest != slot_image.content_of(recipe, tmp_path, builds.EPOCH_S).digest
 
 
 def test_the_initial_ram_disk_depends_on_its_own_files_alone(tmp_path: Path) -> None:
