@@ -38,6 +38,10 @@ def _main(arguments: list[str]) -> None:
         from applianceforge.cli import appliance
 
         sys.exit(appliance.main(arguments))
+    if arguments and arguments[0] == "release":
+        from applianceforge.cli import release
+
+        sys.exit(release.main(arguments))
     from applianceforge.cli import main as others
 
     sys.exit(others.main(arguments))

@@ -11,6 +11,7 @@ from applianceforge.cli.migrate import migrate, planned
 from applianceforge.cli.rrd import rrd
 from applianceforge.cli.settle import settle_command
 from applianceforge.cli.slot import slot
+from applianceforge.model.errors import UsageError
 from applianceforge.model.version import PROGRAM, VERSION
 
 
@@ -38,6 +39,10 @@ def applianceforge() -> None:
       applianceforge status                    what runs, and why the last update came back
       applianceforge slot status               both slots, and which one starts next
 
+    \b
+    On the vendor's build machine:
+      applianceforge release --help            publish releases, signed, for a fleet
+
     Every failure has an exit status of its own and says what to do.
 
     \b
@@ -62,10 +67,22 @@ def _handed_over(name: str, summary: str) -> click.Command:
     return command
 
 
+@click.command("release", context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def _release(arguments: tuple[str, ...]) -> None:
+    """Make a repository of releases, sign it, and say who gets which release."""
+    # Its signing takes time to load, so `entry` starts it before anything here is read.
+    raise UsageError(
+        "`release` must be the first word of the command",
+        hint=f"write: {PROGRAM} release {' '.join(arguments)}".rstrip(),
+    )
+
+
 for _name, _summary in standalone.COMMANDS.items():
     applianceforge.add_command(_handed_over(_name, _summary))
 applianceforge.add_command(cluster)
 applianceforge.add_command(migrate)
+applianceforge.add_command(_release)
 applianceforge.add_command(rrd)
 applianceforge.add_command(settle_command)
 applianceforge.add_command(slot)

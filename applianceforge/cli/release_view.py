@@ -1,0 +1,118 @@
+"""What the commands of `applianceforge release` tell, in words and as a document."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from applianceforge.preflight.render import printable
+from applianceforge.release import repository_status
+from applianceforge.release.expiry import State
+from applianceforge.release.keys import MadeKey
+from applianceforge.release.repository import Outcome
+from applianceforge.release.repository_status import Status
+from applianceforge.release.staging import told
+
+_SCHEMA = 1
+_LONGEST = 1000
+
+
+def document(found: Status) -> dict[str, Any]:
+    """Return how a repository stands, for a program."""
+    keys_of = {one.role: one for one in found.keys}
+    return {
+        "schema": _SCHEMA,
+        "appliance": found.appliance,
+        "state": found.state.value,
+        "pending": found.pending or None,
+        "roles": {
+            term.role.value: {
+                "version": term.version,
+                "expires_s": term.expires_s,
+                "state": term.state(found.now_s).value,
+                "keys": list(keys_of[term.role].names),
+                "threshold": keys_of[term.role].threshold,
+            }
+            for term in found.terms
+        },
+        "releases": [
+            {
+                "version": one.version,
+                "architecture": one.architecture.value,
+                "title": one.title,
+                "channels": list(one.channels),
+                "share_percent": one.share_percent,
+                "by_request": one.by_request,
+                "since_s": one.since_s,
+                "barrier": one.barrier,
+                "crossing": one.crossing,
+                "withdrawn": one.withdrawn or None,
+            }
+            for one in found.graph.offers
+        ],
+        "staged": list(found.staged),
+    }
+
+
+def show(found: Status) -> None:
+    """Tell how a repository stands."""
+    click.echo(f"Releases of {found.appliance}:")
+    for one in found.graph.offers:
+        title = f"  {one.title}" if one.title else ""
+        line = f"  {one.version} ({one.architecture.value}): {told(one)}{title}"
+        click.echo(printable(line, _LONGEST))
+    if not found.graph.offers:
+        click.echo("  none")
+    if found.staged:
+        click.echo("Staged, and not published:")
+        for text in found.staged:
+            click.echo(printable(f"  {text}", _LONGEST))
+    if found.pending:
+        click.echo(
+            f"A `{found.pending}` was cut off; the next command that changes something ends it."
+        )
+    click.echo("Valid:")
+    keys_of = {one.role: one for one in found.keys}
+    for term in found.terms:
+        mine = keys_of[term.role]
+        state = term.state(found.now_s)
+        ends = date(datetime.fromtimestamp(term.expires_s, UTC))
+        days = f"{abs(term.left_days(found.now_s)):.0f} days"
+        when = f"ended {days} ago, {ends}" if state is State.EXPIRED else f"{days}, until {ends}"
+        click.echo(
+            f"  {term.role.value:<9} version {term.version}, {when};"
+            f" {mine.threshold} of {', '.join(mine.names)}"
+        )
+        if state is not State.VALID:
+            click.echo(f"            make it valid anew: {repository_status.remedy(term)}")
+
+
+def tell_keys(made: tuple[MadeKey, ...]) -> None:
+    """Tell which keys are new, and where each belongs."""
+    for key in made:
+        if key.path is None:
+            where = f"{key.entry.uri}, in its module"
+        elif key.entry.role.offline:
+            where = f"{key.path}: take it offline, to a place of its own, and keep a copy"
+        else:
+            where = f"{key.path}: for the machine that renews"
+        click.echo(f"  {key.entry.name:<12} {where}")
+
+
+def tell_resumed(outcome: Outcome) -> None:
+    """Tell what was ended that had been cut off."""
+    if outcome.resumed:
+        click.echo(f"Ended what was cut off before: {outcome.resumed}.")
+
+
+def tell_staged(outcome: Outcome) -> None:
+    """Tell what the next publication changes."""
+    tell_resumed(outcome)
+    for line in outcome.changed:
+        click.echo(printable(line, _LONGEST))
+    click.echo("Staged. Boxes see it after: release publish" if outcome.changed else "No change.")
+
+
+def date(when: datetime) -> str:
+    """Return a time as people read it."""
+    return f"{when:%Y-%m-%d %H:%M} UTC"

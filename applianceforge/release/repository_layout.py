@@ -1,0 +1,127 @@
+"""Where the files of a repository are on the build machine, and the lock that guards them.
+
+    DIR/
+      repository.json         what the repository says of itself (repository_state)
+      public/                 what is served, and nothing else is
+        metadata/             N.root.json, N.targets.json, N.snapshot.json, timestamp.json
+        targets/              SHA256.graph.json, bundles/SHA256.APPLIANCE-VERSION-ARCH.json
+        bundles/              SHA256.index, SHA256.payload.zst
+      staged/                 what the next publication changes
+        graph.json            all releases as they will be; not there if nothing is staged
+        targets/bundles/      manifests of new releases
+        bundles/              their indexes and payloads
+      outgoing/               what is signed and on its way to public/ (outgoing)
+      overlay/                what a vendor adds to the images: the root that boxes trust at first
+      lock
+
+Private keys are in none of them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from applianceforge.model.architecture import Architecture
+from applianceforge.model.errors import AlreadyRunningError, RepositoryError
+from applianceforge.system.files import named_errors
+
+GRAPH = "graph.json"
+STATE = "repository.json"
+ROOT_OVERLAY = "overlay/etc/applianceforge/root.json"
+UPDATE_OVERLAY = "overlay/etc/applianceforge/update.toml"
+STAGED_GRAPH = "staged/graph.json"
+STAGED_TARGETS = "staged/targets"
+STAGED_BUNDLES = "staged/bundles"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of a repository."""
+
+    directory: Path
+
+    @property
+    def state(self) -> Path:
+        """Return what the repository says of itself."""
+        return self.directory / STATE
+
+    @property
+    def public(self) -> Path:
+        """Return what is served."""
+        return self.directory / "public"
+
+    @property
+    def metadata(self) -> Path:
+        """Return where signed metadata is."""
+        return self.public / "metadata"
+
+    @property
+    def targets(self) -> Path:
+        """Return where the targets are: the graph, and manifests."""
+        return self.public / "targets"
+
+    @property
+    def staged(self) -> Path:
+        """Return what the next publication changes."""
+        return self.directory / "staged"
+
+    @property
+    def staged_graph(self) -> Path:
+        """Return the graph as it will be."""
+        return self.directory / STAGED_GRAPH
+
+    @property
+    def outgoing(self) -> Path:
+        """Return what is signed and on its way."""
+        return self.directory / "outgoing"
+
+    def staged_target(self, target: str) -> Path:
+        """Return where a target of the next publication is."""
+        return self.directory / STAGED_TARGETS / target
+
+
+def bundle_target(appliance: str, version: str, architecture: Architecture) -> str:
+    """Return the path of a manifest among the targets."""
+    return f"bundles/{appliance}-{version}-{architecture.value}.json"
+
+
+def prefixed(target: str, sha256: str) -> str:
+    """Return where a target is served.
+
+    Source: The Update Framework Specification 1.0, section 6.2.2 (consistent snapshots).
+    """
+    parent, slash, name = target.rpartition("/")
+    return f"{parent}{slash}{sha256}.{name}"
+
+
+@contextmanager
+def only_command(layout: Layout) -> Iterator[None]:
+    """Hold the repository's lock while the block runs; it goes with the process.
+
+    Raises:
+        RepositoryError: There is no such directory.
+        AlreadyRunningError: Another command is at work there.
+    """
+    if not layout.directory.is_dir():
+        raise RepositoryError(
+            f"{layout.directory} is no directory", hint="make a repository: release init"
+        )
+    path = layout.directory / "lock"
+    with named_errors(path, "open the lock"):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunningError(
+                f"another command is at work on {layout.directory}",
+                hint="wait until it has ended, then run the same command again",
+            ) from error
+        yield
+    finally:
+        os.close(handle)
