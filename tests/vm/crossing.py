@@ -21,12 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from applianceforge.imaging import build
-from applianceforge.model.architecture import Architecture
-from applianceforge.system.effects import Effects
-from tests.appliance import cache
-from tests.appliance.lines import Lines
-from tests.vm.hardware import Disk, Hardware
+from applianceforge.imaging.build import BuiltImage
+from tests.release import demo
+from tests.vm.hardware import Disk, Hardware, Served
 from tests.vm.machine import Machine
 
 NARROW, WIDE = "coreduo", "qemu64"
@@ -72,16 +69,9 @@ def say(text: str) -> None:
     print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
 
 
-def images(*names: str) -> dict[str, build.BuiltImage]:
+def images(*names: str) -> dict[str, BuiltImage]:
     """Return images of recipes, built first where that is needed."""
-    options = build.Options(without_security=frozenset({Architecture.I386}))
-    place = cache.directory() / "crossing"
-    return {
-        name: build.build(
-            build.find_recipe(name), cache.directory(), place, Effects(), Lines(), options
-        )
-        for name in names
-    }
+    return demo.images(*names)
 
 
 def layer(base: Path, kind: str, place: Path, size_bytes: int | None = None) -> Path:
@@ -91,15 +81,26 @@ def layer(base: Path, kind: str, place: Path, size_bytes: int | None = None) -> 
     return place
 
 
+def new_disk(place: Path) -> Path:
+    """Return the disk of a box in the field, as it came from its vendor, larger than the image."""
+    return layer(images("legacy")["legacy"].raw, "raw", place / "field.qcow2", DISK_BYTES)
+
+
 @contextmanager
 def machine(
-    disk: Path, processor: str, name: str, *, second: Path | None = None
+    disk: Path,
+    processor: str,
+    name: str,
+    *,
+    second: Path | None = None,
+    served: tuple[Served, ...] = (),
 ) -> Iterator[Machine]:
     """Put a disk under a processor and switch it on; what is written stays on the disk."""
     disks = [Disk(disk, format="qcow2", own=True)]
     if second is not None:
         disks.append(Disk(second))
-    hardware = Hardware(tuple(disks), processor, _MEMORY_MIB)
+    network = "e1000" if served else None
+    hardware = Hardware(tuple(disks), processor, _MEMORY_MIB, network=network, served=served)
     with Machine(hardware, name=name, watch=False) as box:
         box.start()
         yield box
@@ -113,9 +114,8 @@ def psql(box: Machine, question: str) -> str:
 
 def prepare(place: Path) -> Prepared:
     """Start the 32-bit appliance, give it data, write the migration release, let it start next."""
-    built = images("legacy", "migration")
-    disk = layer(built["legacy"].raw, "raw", place / "prepared.qcow2", DISK_BYTES)
-    with machine(disk, WIDE, "prepare", second=built["migration"].slot) as box:
+    disk = new_disk(place)
+    with machine(disk, WIDE, "prepare", second=images("migration")["migration"].slot) as box:
         box.wait_for_unit("forge-settle.service", timeout_s=BOOT_S)
         box.wait_for_unit("forge-postgresql.service", timeout_s=BOOT_S)
         say("the 32-bit appliance is up")
@@ -209,12 +209,17 @@ def check_crossed(box: Machine, told: Told) -> None:
     }
     assert found["slots"]["a"]["good"], "there is no way back"
     assert found["way_back_until"] > 0
+    check_data(box, told)
+    assert {"migrated", "settled", "crossed"} <= set(history_of(box))
+
+
+def check_data(box: Machine, told: Told) -> None:
+    """Prove that a 64-bit box has all its data, under the boot loader of old, and serves."""
     assert psql(box, DIGEST) == told.rows
     same_values(box.succeed(FETCH.format("/data/amd64")), told.values)
     box.succeed("systemctl is-active forge-postgresql forge-statistics ssh")
     assert 25 in ports_of(box)
     assert box.succeed("cat /data/forge/epoch").strip() == "amd64"
-    assert {"migrated", "settled", "crossed"} <= set(history_of(box))
     # The boot loader is the 32-bit release's, byte for byte.
     assert box.disk_bytes(0, 0, LOADER_BYTES) == told.loader
 
@@ -405,7 +410,7 @@ def _prepared(place: Path) -> Prepared:
     if told.exists():
         fields = json.loads(told.read_text())
         loader = (place / "loader").read_bytes()
-        return Prepared(place / "prepared.qcow2", Told(fields["rows"], fields["values"], loader))
+        return Prepared(place / "field.qcow2", Told(fields["rows"], fields["values"], loader))
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     made = prepare(place)

@@ -128,12 +128,13 @@ def record(scene: Scene, directory: Path, tell: Tell = print) -> Recording:
 def systems_of(scene: Scene) -> dict[Slot, list[System]]:
     """Return what each slot may hold, whole."""
     return {
-        Slot.A: [System(scene.running_architecture, _mapped(scene.running))],
-        Slot.B: [System(scene.new_architecture, _mapped(scene.new))],
+        Slot.A: [System(scene.running_architecture, mapped(scene.running))],
+        Slot.B: [System(scene.new_architecture, mapped(scene.new))],
     }
 
 
-def _mapped(path: Path) -> memoryview:
+def mapped(path: Path) -> memoryview:
+    """Return a file's bytes without reading them all."""
     with path.open("rb") as stream:
         return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 
