@@ -24,7 +24,8 @@ from applianceforge.slots import layout, reasons, states
 from applianceforge.slots.layout import Slot
 from applianceforge.slots.states import State
 from applianceforge.system.effects import Effects
-from applianceforge.system.files import InPlace, held, named_errors, open_seekable, write_file
+from applianceforge.system.files import held, named_errors, open_seekable, write_file
+from applianceforge.system.in_place import InPlace
 
 # Longer files are read as far as this; none is ever made so.
 _LONGEST_BYTES = 1 << 16

@@ -1,15 +1,6 @@
 """Write a system into the slot that does not run, and let it start.
 
-In this order, so that a power cut at any instant leaves the running slot to start, and never a slot
-that is half written:
-
-1. The image is checked, before anything is changed.
-2. The boot environment and the marker let nothing start the slot.
-3. One sector is emptied, in which an ext file system says that it is one: now the slot holds none,
-   whoever looks at it.
-4. All but that sector is written, flushed, read again from the disk and compared.
-5. That sector is written, flushed and read again. Only now there is a file system.
-
+The image is checked as a whole before anything is changed; then it is written as `sealing` says.
 `activate` then is one write of one sector, and refuses a slot that this processor cannot run.
 """
 
@@ -17,52 +8,36 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from applianceforge.cpuid import remedies
 from applianceforge.cpuid.verdict import Verdict
 from applianceforge.formats.bootenv import Environment
 from applianceforge.model.architecture import Architecture
-from applianceforge.model.errors import InhibitedError, ReadBackError, SlotError
-from applianceforge.slots import images
+from applianceforge.model.errors import InhibitedError, SlotError
+from applianceforge.slots import images, sealing
 from applianceforge.slots.description import Description
 from applianceforge.slots.disk import BootDisk
 from applianceforge.slots.environment import Loader
 from applianceforge.slots.images import Image
 from applianceforge.slots.layout import Slot
-from applianceforge.slots.sealing import SEAL_AT, SEAL_BYTES
+from applianceforge.slots.sealing import (
+    SEAL_AT,
+    SEAL_BYTES,
+    Opening,
+    Partition,
+    Unsealed,
+    not_kept,
+)
 from applianceforge.system.effects import Effects
-from applianceforge.system.files import InPlace, named_errors
+from applianceforge.system.files import named_errors
+from applianceforge.system.in_place import InPlace
 from applianceforge.system.progress import Counter, ProgressSink, StepEnded, StepStarted
 
 _STEPS = 3
-
-
-class Partition(Protocol):
-    """A slot's partition, or what stands for it."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Return its size."""
-
-    def read(self, at_bytes: int, size_bytes: int) -> bytes:
-        """Return bytes; fewer where it ends."""
-
-    def write(self, at_bytes: int, content: bytes) -> None:
-        """Write bytes, without waiting for the disk."""
-
-    def flush(self) -> None:
-        """Wait until the disk has all that was written."""
-
-    def read_from_disk(self, size_bytes: int) -> Iterator[bytes]:
-        """Return its first bytes as the disk has them, in chunks."""
-
-
-Opening = Callable[[Path], AbstractContextManager[Partition]]
 
 
 @dataclass(frozen=True)
@@ -87,6 +62,7 @@ class _Checked:
     description: Description
     size_bytes: int
     sha256: str
+    seal: bytes
 
 
 @dataclass(frozen=True)
@@ -126,8 +102,9 @@ class SlotWriter:
         _refuse_itself(path, device)
         with self._open(device) as partition:
             checked = self._check(image, partition.size_bytes, expected_sha256.lower())
-            self.loader.begin_writing(slot)
-            self._write(image, partition, device, checked)
+            unsealed = sealing.begin(self.loader, slot, partition, device, checked.seal)
+            self._write(image, unsealed, checked)
+            self._seal(unsealed, checked)
         return Written(slot, checked.description, checked.size_bytes, checked.sha256)
 
     def activate(self, verdict: Verdict) -> tuple[Environment, Description]:
@@ -165,7 +142,9 @@ class SlotWriter:
         counter = Counter("slot.check", self.sink)
         digest = hashlib.sha256()
         size_bytes = 0
+        seal = b""
         for chunk in image.chunks():
+            seal = seal or chunk[SEAL_AT : SEAL_AT + SEAL_BYTES]
             digest.update(chunk)
             size_bytes += len(chunk)
             if size_bytes > room_bytes:
@@ -185,25 +164,18 @@ class SlotWriter:
                 evidence=(f"expected SHA-256 {expected}", f"found    SHA-256 {found}"),
             )
         self._end("slot.check", began, size_bytes, f"{described.name} {described.version}")
-        return _Checked(described, size_bytes, found)
+        return _Checked(described, size_bytes, found, seal)
 
-    def _write(self, image: Image, partition: Partition, device: Path, checked: _Checked) -> None:
+    def _write(self, image: Image, unsealed: Unsealed, checked: _Checked) -> None:
         began = self._begin("slot.write", "Write the slot", 2, checked.size_bytes)
         counter = Counter("slot.write", self.sink)
-        partition.write(SEAL_AT, bytes(SEAL_BYTES))
-        partition.flush()
-        whole, unsealed = hashlib.sha256(), hashlib.sha256()
-        seal = b""
+        whole = hashlib.sha256()
         at = 0
         for chunk in image.chunks():
             whole.update(chunk)
-            if at == 0:
-                seal = chunk[SEAL_AT : SEAL_AT + SEAL_BYTES]
-                chunk = chunk[:SEAL_AT] + bytes(SEAL_BYTES) + chunk[SEAL_AT + SEAL_BYTES :]
             if at + len(chunk) > checked.size_bytes:
                 break
-            partition.write(at, chunk)
-            unsealed.update(chunk)
+            unsealed.write(at, chunk)
             at += len(chunk)
             counter.advance(add_bytes=len(chunk))
         if whole.hexdigest() != checked.sha256:
@@ -211,22 +183,23 @@ class SlotWriter:
                 f"{image.path} was changed while it was written",
                 hint="let nothing write to it, then write the slot again; it is not bootable now",
             )
-        partition.flush()
-        self._end("slot.write", began, at, device.name)
+        unsealed.flush()
+        self._end("slot.write", began, at, unsealed.device.name)
 
+    def _seal(self, unsealed: Unsealed, checked: _Checked) -> None:
         began = self._begin("slot.verify", "Read the slot again", 3, checked.size_bytes)
         counter = Counter("slot.verify", self.sink)
-        found = hashlib.sha256()
-        for chunk in partition.read_from_disk(at):
-            found.update(chunk)
-            counter.advance(add_bytes=len(chunk))
-        if found.digest() != unsealed.digest():
-            raise _not_kept(device)
-        partition.write(SEAL_AT, seal)
-        partition.flush()
-        if b"".join(partition.read_from_disk(SEAL_AT + SEAL_BYTES))[SEAL_AT:] != seal:
-            raise _not_kept(device)
-        self._end("slot.verify", began, at, f"SHA-256 {checked.sha256}")
+
+        def prove(chunks: Iterator[bytes]) -> None:
+            found = hashlib.sha256()
+            for chunk in chunks:
+                found.update(chunk)
+                counter.advance(add_bytes=len(chunk))
+            if found.hexdigest() != checked.sha256:
+                raise not_kept(unsealed.device)
+
+        unsealed.seal(checked.size_bytes, prove)
+        self._end("slot.verify", began, checked.size_bytes, f"SHA-256 {checked.sha256}")
 
     def _begin(self, key: str, title: str, number: int, total_bytes: int) -> float:
         self.sink.emit(StepStarted(key, title, number, _STEPS, total_bytes))
@@ -244,14 +217,6 @@ def _refuse_itself(image: Path, device: Path) -> None:
             f"{image} is the slot itself, which would be emptied before it is written",
             hint="name the image, and not where it goes",
         )
-
-
-def _not_kept(device: Path) -> ReadBackError:
-    return ReadBackError(
-        f"{device} does not hold what was written to it",
-        hint="the disk is failing: check it with dmesg and smartctl -a, and replace it; the slot"
-        " that runs is untouched",
-    )
 
 
 def describe(device: Path, effects: Effects) -> Description:

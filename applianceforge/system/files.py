@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
-import mmap
 import os
 import shutil
 import stat
@@ -22,7 +21,6 @@ from applianceforge.model.errors import (
     DiskFullError,
     ForgeError,
     SettingsError,
-    SlotError,
 )
 from applianceforge.system.effects import EffectKind, Effects
 
@@ -168,7 +166,7 @@ def append_line(
             _require_plain(path, os.fstat(handle))  # Another may lie there now.
             if owner_only:
                 _keep_to_owner(path, handle)
-            _lock(handle)
+            lock(handle)
             _append(handle, line + b"\n")
         finally:
             os.close(handle)
@@ -199,7 +197,8 @@ def _keep_to_owner(path: Path, handle: int) -> None:
     os.fchmod(handle, _PRIVATE_FILE)
 
 
-def _lock(handle: int, how: int = fcntl.LOCK_EX) -> None:
+def lock(handle: int, how: int = fcntl.LOCK_EX) -> None:
+    """Lock an open file, where its file system has locks."""
     try:
         fcntl.flock(handle, how)
     except OSError as error:
@@ -335,7 +334,7 @@ def held(path: Path) -> Iterator[None]:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with named_errors(path, "lock"):
-            _lock(handle)
+            lock(handle)
         yield
     finally:
         os.close(handle)
@@ -359,110 +358,3 @@ def open_seekable(path: Path, flags: int = os.O_RDONLY) -> int:
         f"cannot read {path}: it is neither a file nor a block device",
         hint="name a plain file, or a partition",
     )
-
-
-def _in_use(path: Path) -> SlotError:
-    return SlotError(
-        f"{path} is in use: it is mounted, or another command writes it",
-        hint="wait until that command has ended, or unmount it; then run the same command again",
-    )
-
-
-class InPlace:
-    """A file or device whose bytes are changed where they lie.
-
-    It is never truncated, replaced or made, so that no block of it moves.
-
-    Args:
-        path: The file or device.
-        effects: Told of each flush, after which all that was written before is on the disk.
-        writable: Open it for writing, too.
-
-    Raises:
-        SettingsError: It is not there, or is neither a file nor a block device.
-        SlotError: It is mounted, or another command writes it.
-        AccessDeniedError: It may not be opened so.
-    """
-
-    def __init__(self, path: Path, effects: Effects, *, writable: bool = True) -> None:
-        self._path, self._effects = path, effects
-        with named_errors(path, "open"):
-            flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC
-            # Of a block device that is mounted or otherwise in use, the kernel refuses O_EXCL.
-            block = writable and stat.S_ISBLK(path.stat().st_mode)
-            try:
-                self._handle = open_seekable(path, flags | (os.O_EXCL if block else 0))
-                if writable:
-                    self._lock_at_once()
-            except OSError as error:
-                if error.errno in (errno.EBUSY, errno.EWOULDBLOCK):
-                    raise _in_use(path) from error
-                raise
-
-    def _lock_at_once(self) -> None:
-        """Let no other command write the same, which for a plain file only a lock can do."""
-        try:
-            _lock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._handle)
-            raise
-
-    def __enter__(self) -> InPlace:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_ended: object) -> None:
-        """Close it; what was not flushed may be lost."""
-        os.close(self._handle)
-
-    @property
-    def size_bytes(self) -> int:
-        """Return its size; that of a device as well."""
-        with named_errors(self._path, "read"):
-            return os.lseek(self._handle, 0, os.SEEK_END)
-
-    def read(self, at_bytes: int, size_bytes: int) -> bytes:
-        """Return bytes; fewer where it ends."""
-        with named_errors(self._path, "read"):
-            return os.pread(self._handle, size_bytes, at_bytes)
-
-    def write(self, at_bytes: int, content: bytes) -> None:
-        """Write bytes, without waiting for the disk."""
-        with named_errors(self._path, "write"):
-            view = memoryview(content)
-            while view:
-                written = os.pwrite(self._handle, view, at_bytes)
-                view, at_bytes = view[written:], at_bytes + written
-
-    def flush(self) -> None:
-        """Wait until the disk has all that was written."""
-        with named_errors(self._path, "flush"):
-            os.fdatasync(self._handle)
-        self._effects.happened(EffectKind.WRITE, f"bytes of {self._path}")
-
-    def read_from_disk(self, size_bytes: int, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
-        """Return its first bytes as the disk has them, in chunks, and not as memory has.
-
-        Source: open(2), O_DIRECT: buffer, offset and length are multiples of the block size. A file
-        system without it (tmpfs) is asked to forget what it has in memory (posix_fadvise(2)).
-        """
-        with named_errors(self._path, "read"):
-            try:
-                handle = os.open(self._path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-                handle = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-            try:
-                # Memory from mmap begins at a page, as O_DIRECT needs.
-                with mmap.mmap(-1, chunk_bytes) as buffer:
-                    at = 0
-                    while at < size_bytes:
-                        got = os.preadv(handle, [buffer], at)
-                        if got == 0:
-                            return
-                        yield buffer[: min(got, size_bytes - at)]
-                        at += got
-            finally:
-                os.close(handle)

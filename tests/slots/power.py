@@ -24,7 +24,7 @@ from applianceforge.slots.layout import Slot
 from applianceforge.slots.selector import Choice
 from applianceforge.slots.states import State
 from applianceforge.system.effects import Effects
-from applianceforge.system.files import InPlace
+from applianceforge.system.in_place import InPlace
 
 SECTOR = 512
 # In the middle of the variables.
@@ -82,9 +82,13 @@ class Recorded(InPlace):
     def __enter__(self) -> Recorded:
         return self
 
-    def write(self, at_bytes: int, content: bytes) -> None:
+    def write(self, at_bytes: int, content: bytes | memoryview) -> None:
         super().write(at_bytes, content)
-        self._log.entries.append(Write(self._name, at_bytes, content))
+        self._log.entries.append(Write(self._name, at_bytes, bytes(content)))
+
+    def zero(self, at_bytes: int, size_bytes: int) -> None:
+        super().zero(at_bytes, size_bytes)
+        self._log.entries.append(Write(self._name, at_bytes, bytes(size_bytes)))
 
     def flush(self) -> None:
         super().flush()

@@ -29,11 +29,11 @@ from applianceforge.slots import states
 from applianceforge.slots.disk import BootDisk
 from applianceforge.slots.environment import Loader
 from applianceforge.slots.layout import Slot
-from applianceforge.slots.states import State
 from applianceforge.slots.sealing import SEAL_AT
+from applianceforge.slots.states import State
 from applianceforge.slots.writing import SlotWriter, describe
 from applianceforge.system.effects import Effects
-from applianceforge.system.files import InPlace
+from applianceforge.system.in_place import InPlace
 from applianceforge.system.progress import NoProgress, ProgressEvent, StepAdvanced, StepEnded
 from tests.slots.power import new_ground
 from tests.slots.slot_images import SIZE_MIB, slot_image
@@ -264,7 +264,7 @@ def test_memory_is_bounded(box: Box, tmp_path: Path) -> None:
     largest = 0
 
     class Watched(InPlace):
-        def write(self, at_bytes: int, content: bytes) -> None:
+        def write(self, at_bytes: int, content: bytes | memoryview) -> None:
             nonlocal largest
             largest = max(largest, len(content))
             super().write(at_bytes, content)

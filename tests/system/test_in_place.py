@@ -7,7 +7,8 @@ import pytest
 
 from applianceforge.model.errors import AccessDeniedError, SettingsError, SlotError
 from applianceforge.system.effects import Effect, Effects
-from applianceforge.system.files import InPlace, held
+from applianceforge.system.files import held
+from applianceforge.system.in_place import InPlace
 
 
 def test_bytes_are_changed_and_nothing_else(tmp_path: Path) -> None:
