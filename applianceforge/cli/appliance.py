@@ -10,10 +10,11 @@ import click
 
 from applianceforge.cli import commands
 from applianceforge.cli.appliance_status import status_command
+from applianceforge.cli.history import history_command
 from applianceforge.cli.settle import settle_command
 from applianceforge.cli.slot import slot
 
-COMMANDS = ("settle", "slot", "status")
+COMMANDS = ("history", "settle", "slot", "status")
 
 
 @click.group(
@@ -24,7 +25,7 @@ def _appliance() -> None:
     """Hold what `main` lists in full."""
 
 
-for _command in (settle_command, slot, status_command):
+for _command in (history_command, settle_command, slot, status_command):
     _appliance.add_command(_command)
 
 

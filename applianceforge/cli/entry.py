@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130
 # As appliance.COMMANDS has them, which is not imported to find out.
-_OF_AN_APPLIANCE = ("settle", "slot", "status")
+_OF_AN_APPLIANCE = ("history", "settle", "slot", "status")
 
 
 def main() -> None:
@@ -42,6 +42,11 @@ def _main(arguments: list[str]) -> None:
         from applianceforge.cli import release
 
         sys.exit(release.main(arguments))
+    if arguments and arguments[0] == "update":
+        # The rest of the command does without what proves a repository, also where that is broken.
+        from applianceforge.cli import update
+
+        sys.exit(update.main(arguments))
     from applianceforge.cli import main as others
 
     sys.exit(others.main(arguments))

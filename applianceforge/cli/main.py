@@ -7,6 +7,7 @@ import click
 from applianceforge.cli import commands, standalone
 from applianceforge.cli.appliance_status import status_command
 from applianceforge.cli.cluster import cluster
+from applianceforge.cli.history import history_command
 from applianceforge.cli.migrate import migrate, planned
 from applianceforge.cli.rrd import rrd
 from applianceforge.cli.settle import settle_command
@@ -38,6 +39,8 @@ def applianceforge() -> None:
     On an appliance with two slots:
       applianceforge status                    what runs, and why the last update came back
       applianceforge slot status               both slots, and which one starts next
+      applianceforge update                    take it to the newest release that it may have
+      applianceforge history                   what its updates and migrations came to
 
     \b
     On the vendor's build machine:
@@ -67,22 +70,37 @@ def _handed_over(name: str, summary: str) -> click.Command:
     return command
 
 
-@click.command("release", context_settings={"ignore_unknown_options": True}, add_help_option=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def _release(arguments: tuple[str, ...]) -> None:
-    """Make a repository of releases, sign it, and say who gets which release."""
-    # Its signing takes time to load, so `entry` starts it before anything here is read.
-    raise UsageError(
-        "`release` must be the first word of the command",
-        hint=f"write: {PROGRAM} release {' '.join(arguments)}".rstrip(),
+def _first_word(name: str, summary: str) -> click.Command:
+    """Return a command that is listed here; `entry` starts it before anything here is read."""
+
+    @click.command(
+        name,
+        help=f"{summary}\n\nSee `{PROGRAM} {name} --help`.",
+        context_settings={"ignore_unknown_options": True},
+        add_help_option=False,
     )
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def command(arguments: tuple[str, ...]) -> None:
+        raise UsageError(
+            f"`{name}` must be the first word of the command",
+            hint=f"write: {PROGRAM} {name} {' '.join(arguments)}".rstrip(),
+        )
+
+    return command
 
 
+# What they sign or prove with takes time to load, or may be missing where the others are needed.
+_FIRST_WORDS = {
+    "release": "Make a repository of releases, sign it, and say who gets which release.",
+    "update": "Take this appliance to the newest release that it may have.",
+}
 for _name, _summary in standalone.COMMANDS.items():
     applianceforge.add_command(_handed_over(_name, _summary))
+for _name, _summary in _FIRST_WORDS.items():
+    applianceforge.add_command(_first_word(_name, _summary))
 applianceforge.add_command(cluster)
+applianceforge.add_command(history_command)
 applianceforge.add_command(migrate)
-applianceforge.add_command(_release)
 applianceforge.add_command(rrd)
 applianceforge.add_command(settle_command)
 applianceforge.add_command(slot)
