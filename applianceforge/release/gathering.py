@@ -15,7 +15,7 @@ from applianceforge.cpuid import probe
 from applianceforge.cpuid.verdict import Verdict, decide
 from applianceforge.formats.bootenv import Environment
 from applianceforge.model.architecture import Architecture
-from applianceforge.model.errors import BootDiskError, ForgeError, WrongClockError
+from applianceforge.model.errors import BootDiskError, ForgeError
 from applianceforge.preflight import gather as preflight_gather
 from applianceforge.preflight.facts import Facts
 from applianceforge.release import settings
@@ -30,13 +30,8 @@ from applianceforge.system import files
 from applianceforge.system.effects import Effects
 
 _ROOT = Path("/")
-_DAY_S = 86400.0
-# No release is in use for longer.
-_MOST_YEARS_S = 25 * 365 * _DAY_S
-_SET_CLOCK = (
-    "set it, `date -s 'YYYY-MM-DD HH:MM'` and then `hwclock -w`, or let the machine reach a time"
-    " server; signatures are judged by it"
-)
+# Of a time in seconds, more than enough.
+_MOST_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -46,6 +41,7 @@ class Box:
     Attributes:
         release: What runs.
         appliance: What releases of it are called; "" if the image does not say.
+        built_s: When it was built, seconds since 1970; 0 if the image does not say.
         disk: Its slots.
         environment: Of the boot loader.
         held: What the slot that does not run says of itself; None if nothing whole is in it, or
@@ -62,6 +58,7 @@ class Box:
 
     release: Release
     appliance: str
+    built_s: float
     disk: BootDisk
     environment: Environment
     held: Description | None
@@ -98,7 +95,6 @@ def gather(
         BootDiskError: This machine is no appliance.
         BootEnvironmentError: Nothing says what starts it.
         SettingsError: A file of it is damaged.
-        WrongClockError: The time cannot be true.
         AccessDeniedError: What everybody may read cannot be read.
     """
     places, own = BootPlaces(root), UpdatePlaces(root)
@@ -110,7 +106,6 @@ def gather(
         )
     release = read_release(places)
     fields = _variables(places.release)
-    check_clock(now_s, fields.get("BUILT_S", ""))
     found = boot_disk(root)
     privileged = os.geteuid() == 0
     unseen = []
@@ -119,6 +114,7 @@ def gather(
     return Box(
         release=release,
         appliance=fields.get("APPLIANCE", ""),
+        built_s=_number(fields.get("BUILT_S", "")),
         disk=found,
         environment=Loader(found.loader, effects).read(),
         held=_held(found, effects) if privileged else None,
@@ -136,39 +132,6 @@ def gather(
 def facts(root: Path, processor: cpuid.Facts | None = None) -> Facts:
     """Return what the check before an update looks at."""
     return preflight_gather.gather(root, processor or probe.gather())
-
-
-def check_clock(now_s: float, built_s: str) -> None:
-    """Refuse a time that cannot be true.
-
-    Args:
-        now_s: What the clock shows.
-        built_s: When the running release was built, seconds since 1970; "" if it does not say.
-
-    Raises:
-        WrongClockError: It is before that, or far behind it.
-    """
-    if not built_s.isdecimal() or len(built_s) > 12:
-        return
-    built = int(built_s)
-    if now_s < built - _DAY_S:
-        raise WrongClockError(
-            f"the clock shows {_day(now_s)}, and the system that runs was built on {_day(built)}",
-            hint=_SET_CLOCK,
-        )
-    if now_s > built + _MOST_YEARS_S:
-        raise WrongClockError(
-            f"the clock shows {_day(now_s)}, far after {_day(built)}, when the system that runs was"
-            " built: by that clock every signature has expired",
-            hint=_SET_CLOCK,
-        )
-
-
-def _day(time_s: float) -> str:
-    try:
-        return datetime.fromtimestamp(time_s).strftime("%Y-%m-%d")
-    except (ValueError, OverflowError, OSError):
-        return f"{time_s:.0f} s after 1970"
 
 
 def boot_disk(root: Path) -> BootDisk:
@@ -218,6 +181,10 @@ def _held(found: BootDisk, effects: Effects) -> Description | None:
         return writing.describe(found.device(found.booted.other), effects)
     except ForgeError:
         return None
+
+
+def _number(text: str) -> float:
+    return float(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else 0.0
 
 
 def _variables(path: Path) -> dict[str, str]:

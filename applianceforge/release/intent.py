@@ -1,17 +1,18 @@
 """What was agreed to, so that an update that was cut goes on without asking again.
 
 /data/forge/update/intent.json is a JSON object: `schema`, `version` and `architecture` of the
-release, `manifest` (the SHA-256 of its manifest), `since` (seconds since 1970), `by` ("person" or
-"timer"), `reboot`, `phase`, and how far it came:
+release, `from` (what ran then), `manifest` (the SHA-256 of its manifest), `since` (seconds since
+1970), `by` ("person" or "timer"), `reboot`, `phase`, and how far it came:
 
     installing   the slot that does not run is being written
     stopped      a person stopped it: only a person goes on
     installed    that slot is written and proved
     activated    it starts next
 
-`generation` is that of the boot environment when it was agreed to: a reason in a later one is about
-what was installed since. `attempts` counts those since the last progress, `reached` is how many
-bytes were done then. The file is removed when the new release was marked good, or given up.
+`repository` is what a person named in place of the settings' one, or "". `generation` is that of
+the boot environment when it was agreed to: a reason in a later one is about what was installed
+since. `attempts` counts those since the last progress, `reached` is how many bytes were done then.
+The file is removed when the new release was marked good, or given up.
 """
 
 from __future__ import annotations
@@ -55,14 +56,21 @@ class Intent:
 
     version: str
     architecture: Architecture
+    origin: str
     manifest: str
     since_s: float
     by: Consent
     reboot: bool
     phase: Phase
     generation: int
+    repository: str = ""
     attempts: int = 0
     reached_bytes: int = 0
+
+    @property
+    def target(self) -> str:
+        """Return the release as the history names it."""
+        return f"{self.version} ({self.architecture.value})"
 
     def tried(self) -> Intent:
         """Return it with one more attempt."""
@@ -87,12 +95,14 @@ def encode(intent: Intent) -> bytes:
         "schema": SCHEMA,
         "version": intent.version,
         "architecture": intent.architecture.value,
+        "from": intent.origin,
         "manifest": intent.manifest,
         "since": intent.since_s,
         "by": intent.by.value,
         "reboot": intent.reboot,
         "phase": intent.phase.value,
         "generation": intent.generation,
+        "repository": intent.repository,
         "attempts": intent.attempts,
         "reached": intent.reached_bytes,
     }
@@ -108,12 +118,14 @@ def decode(data: bytes) -> Intent | None:
         return Intent(
             version=str(fields["version"]),
             architecture=Architecture(fields["architecture"]),
+            origin=str(fields["from"]),
             manifest=str(fields["manifest"]),
             since_s=float(fields["since"]),
             by=Consent(fields["by"]),
             reboot=fields["reboot"] is True,
             phase=Phase(fields["phase"]),
             generation=int(fields["generation"]),
+            repository=str(fields["repository"]),
             attempts=int(fields["attempts"]),
             reached_bytes=int(fields["reached"]),
         )

@@ -21,7 +21,7 @@ SCHEMA = 1
 # A century: what is longer is a mistake.
 _MOST_DAYS = 36525
 _PROXIES = ("http://", "https://")
-_SERVERS = ("http://", "https://")
+_SERVERS = ("http://", "https://", "file:///")
 _HINT = (
     "mend it in /data/config/update.toml; /etc/applianceforge/update.toml shows every key, with"
     " what counts without yours"

@@ -1,0 +1,180 @@
+"""What every way to start an update begins with: the lock, the facts, the repository."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from applianceforge.cpuid import facts as cpuid
+from applianceforge.cpuid import probe
+from applianceforge.migrate import boot_overview
+from applianceforge.model.architecture import Architecture
+from applianceforge.model.errors import AccessDeniedError, SettingsError
+from applianceforge.preflight.checks_resources import DataSizes
+from applianceforge.release import gathering, proposal, update
+from applianceforge.release.gathering import Box
+from applianceforge.release.manifest import Manifest
+from applianceforge.release.opening import open_source
+from applianceforge.release.proposal import Proposal
+from applianceforge.release.source import Source
+from applianceforge.release.trust import Trust
+from applianceforge.release.update import Surroundings
+from applianceforge.release.update_lock import only_update
+from applianceforge.release.update_places import UpdatePlaces
+from applianceforge.slots.places import BootPlaces
+from applianceforge.system import files, programs
+from applianceforge.system.effects import Effects
+from applianceforge.system.programs import Command
+from applianceforge.system.progress import ProgressSink
+
+_SYSTEMCTL = "/usr/bin/systemctl"
+
+
+@dataclass(frozen=True)
+class Session:
+    """An appliance whose update is looked at, or carried out.
+
+    Attributes:
+        root: Its root directory.
+        around: The world around an update.
+        box: What is known of it.
+        metadata: Where the signed metadata is kept.
+        processor: What was found out about the processor.
+        privileged: Whether we are root, and hold the lock.
+    """
+
+    root: Path
+    around: Surroundings
+    box: Box
+    metadata: Path
+    processor: cpuid.Facts
+    privileged: bool
+
+    @contextmanager
+    def source(self, origin: str = "") -> Iterator[Source]:
+        """Open the repository that the settings name, or another.
+
+        Args:
+            origin: A URL or a directory, in place of the settings'.
+
+        Raises:
+            SettingsError: Nobody named one, or it is no address.
+        """
+        settings = self.box.settings
+        named = origin or settings.repository
+        if not named:
+            raise SettingsError(
+                "no repository is named: nobody said where releases come from",
+                hint='put `repository = "https://..."` into /data/config/update.toml, or name a'
+                " directory: --from /media/usb",
+            )
+        with open_source(named, settings.proxy, effects=self.around.effects) as source:
+            yield source
+
+    def look(self, source: Source, wanted: str = "", kept: Manifest | None = None) -> Proposal:
+        """Return what an update would do.
+
+        Args:
+            source: The repository.
+            wanted: A version; "" for the newest.
+            kept: The manifest of the bundle whose installation goes on.
+
+        Raises:
+            ForgeError: The repository cannot be reached, or is not to be trusted.
+        """
+        trusted = self.around.update_places.trusted_root
+        if not trusted.exists():
+            raise SettingsError(
+                f"{trusted} is not there, so no repository can be trusted",
+                hint="the vendor's image brings it: build the image with the repository's overlay",
+            )
+        with files.named_errors(trusted, "read"):
+            anchor = trusted.read_bytes()
+        effects = self.around.effects
+        trust = Trust(
+            self.metadata,
+            anchor,
+            source,
+            self.around.clock,
+            effects,
+            appliance=self.box.appliance,
+            built_s=self.box.built_s,
+        )
+        return proposal.look(
+            self.box,
+            trust,
+            gathering.facts(self.root, self.processor),
+            wanted=wanted,
+            way_back_until_s=self._way_back_until_s(),
+            sizes=self._sizes(),
+            kept=kept,
+        )
+
+    def _way_back_until_s(self) -> float | None:
+        kept = boot_overview.way_back(self.around.places)
+        return None if kept is None else kept.until_s(self.box.settings.retention_days)
+
+    def _sizes(self) -> DataSizes | None:
+        """Return how much there is to migrate, if there is and we may look."""
+        if not self.privileged or self.box.release.architecture is not Architecture.I386:
+            return None
+        data = self.root / "data/i386"
+        rrd = data / "rrd"
+        return DataSizes(
+            cluster_bytes=files.used_bytes(data / "postgresql"), rrd_bytes=files.used_bytes(rrd)
+        )
+
+    def restart(self) -> None:
+        """Restart the machine; another root than ours may bring a stand-in.
+
+        Raises:
+            ProgramFailedError: It does not want to.
+        """
+        own = self.root / "bin/systemctl"
+        program = _SYSTEMCTL if self.root == Path("/") else str(own)
+        programs.run(Command((program, "--no-block", "reboot")), self.around.effects)
+
+
+def require_root() -> None:
+    """Refuse whoever may not install.
+
+    Raises:
+        AccessDeniedError: We are not root.
+    """
+    if os.geteuid() != 0:
+        raise AccessDeniedError(
+            "only root may install a release",
+            hint="run the same command with sudo, or as root; `applianceforge update --check` looks"
+            " for releases as any user",
+        )
+
+
+@contextmanager
+def opened(root: Path, sink: ProgressSink) -> Iterator[Session]:
+    """Begin: root holds the lock of the appliance, anybody else works with a copy of their own.
+
+    Raises:
+        AlreadyRunningError: Another update works.
+        BootDiskError: This machine is no appliance.
+        ForgeError: A fact cannot be gathered.
+    """
+    effects = Effects()
+    places = UpdatePlaces(root)
+    around = Surroundings(BootPlaces(root), places, effects, sink, time.time)
+    processor = probe.gather()
+    if os.geteuid() == 0:
+        # Before anything is made on a machine that is no appliance.
+        gathering.boot_disk(root)
+        update.prepare(places, effects)
+        with only_update(places.lock):
+            box = gathering.gather(root, effects, around.clock(), processor)
+            yield Session(root, around, box, places.metadata, processor, privileged=True)
+        return
+    box = gathering.gather(root, effects, around.clock(), processor)
+    with tempfile.TemporaryDirectory(prefix="applianceforge-update-") as directory:
+        yield Session(root, around, box, Path(directory), processor, privileged=False)

@@ -1,0 +1,296 @@
+"""Install a release into the slot that does not run, and let it start next.
+
+In this order, so that a cut at any instant leaves the running system to start, or the whole new
+one, and so that what was begun goes on without asking again:
+
+1. The intent is noted: what was agreed to, by whom; then manifest and index are kept.
+2. The slot is written and proved (`installation`). Nothing starts it meanwhile.
+3. The slot is activated: one write of one sector.
+4. The history is told, once.
+
+`resuming` looks at the intent at the next boot, or when the update is started again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from applianceforge.model.errors import (
+    ForgeError,
+    InhibitedError,
+    NetworkError,
+    ReadBackError,
+    SlotError,
+    WrongBundleError,
+    exit_status_of,
+)
+from applianceforge.release import bundle_cache, index, installation, intent
+from applianceforge.release.gathering import Box
+from applianceforge.release.graph import Offer
+from applianceforge.release.installation import Installed
+from applianceforge.release.intent import Consent, Intent, Phase
+from applianceforge.release.manifest import Manifest
+from applianceforge.release.proposal import Proposal
+from applianceforge.release.source import Source
+from applianceforge.release.update_places import UpdatePlaces
+from applianceforge.release.update_status import Named, Result, Story, UpdateState, UpdateStatus
+from applianceforge.slots import history
+from applianceforge.slots.environment import Loader
+from applianceforge.slots.history import Happening, History
+from applianceforge.slots.places import BootPlaces
+from applianceforge.slots.writing import SlotWriter
+from applianceforge.system import files
+from applianceforge.system.effects import Effects
+from applianceforge.system.progress import Both, ProgressEvent, ProgressSink, StepAdvanced
+
+# Progress is noted so often; an attempt that came as far as that was not in vain.
+_NOTED_BYTES = 16 << 20
+# What trying again does not mend.
+_FINAL = (SlotError, ReadBackError, WrongBundleError, InhibitedError)
+_UPDATES = (
+    Happening.UPDATE_REFUSED.value,
+    Happening.UPDATE_INSTALLED.value,
+    Happening.UPDATE_FAILED.value,
+    Happening.UPDATED.value,
+)
+Number = int | float
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The world around an update.
+
+    Attributes:
+        places: The appliance's own.
+        update_places: The update's.
+        effects: Told of each effect.
+        sink: Shows progress.
+        clock: Seconds since 1970.
+        status: Tells everybody.
+    """
+
+    places: BootPlaces
+    update_places: UpdatePlaces
+    effects: Effects
+    sink: ProgressSink
+    clock: Callable[[], float]
+    status: UpdateStatus = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the status."""
+        status = UpdateStatus(self.update_places.status, self.effects, self.clock)
+        object.__setattr__(self, "status", status)
+
+    def history(self, box: Box) -> History:
+        """Return where the history is written to."""
+        return History(self.places, box.release, box.disk.booted, self.effects, self.clock)
+
+    def tell_once(self, box: Box, event: Happening, reason: str, **detail: Any) -> None:
+        """Add a line to the history, unless the last line about updates says the same."""
+        told = [one for one in history.read(self.places) if one.event in _UPDATES]
+        last = told[-1] if told else None
+        same = (event.value, reason, str(detail.get("to", "")))
+        if last is None or (last.event, last.reason, last.target) != same:
+            self.history(box).add(event, reason=reason, **detail)
+
+    def tell_since(self, box: Box, event: Happening, since_s: float, **detail: Any) -> None:
+        """Add a line to the history, unless it tells that of what was agreed to then."""
+        told = history.read(self.places)
+        if not any((one.event, one.since_s) == (event.value, since_s) for one in told):
+            self.history(box).add(event, since=since_s, **detail)
+
+
+def origin_of(box: Box) -> str:
+    """Return what runs as the history names it."""
+    return f"{box.release.version} ({box.release.architecture.value})"
+
+
+def story_of(proposal: Proposal, by: Consent) -> Story:
+    """Return what the status says an update is about."""
+    hop, goal = proposal.hop, proposal.plan.goal
+    release = proposal.box.release
+    return Story(
+        Named(release.version, release.architecture),
+        None if hop is None else _named(hop),
+        None if goal is None else _named(goal),
+        by.value,
+    )
+
+
+def word_of(error: ForgeError) -> str:
+    """Return a word for an error that programs can rely on, such as `server-answer`."""
+    name = type(error).__name__.removesuffix("Error")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+
+
+def _named(offer: Offer) -> Named:
+    return Named(offer.version, offer.architecture)
+
+
+@dataclass
+class _Noting:
+    """A progress sink that notes progress in the intent."""
+
+    path: Path
+    agreed: Intent
+    effects: Effects
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    def emit(self, event: ProgressEvent) -> None:
+        if not isinstance(event, StepAdvanced) or event.key != installation.WRITING:
+            return
+        with self._lock:
+            if event.done_bytes >= self.agreed.reached_bytes + _NOTED_BYTES:
+                self.agreed = self.agreed.reached(event.done_bytes)
+                intent.write(self.path, self.agreed, self.effects)
+
+
+@dataclass(frozen=True)
+class Update:
+    """The installation of one release, from what was agreed to until it starts next."""
+
+    around: Surroundings
+    source: Source
+
+    def carry_out(
+        self,
+        proposal: Proposal,
+        by: Consent,
+        *,
+        reboot: bool,
+        repository: str = "",
+        agreed: Intent | None = None,
+    ) -> Installed | None:
+        """Install the first hop of a proposal.
+
+        Args:
+            proposal: With a hop, and nothing that inhibits it.
+            by: Who agreed.
+            reboot: Whether the machine is to be restarted, which is the caller's to do.
+            repository: What was named in place of the settings' one, or "".
+            agreed: What was agreed to before, if this continues it.
+
+        Returns:
+            What was fetched; None if the slot was installed before.
+
+        Raises:
+            ForgeError: It cannot be installed; each reason has a name. The running system is as it
+                was.
+        """
+        hop, manifest = proposal.hop, proposal.manifest
+        if hop is None or manifest is None:
+            raise ValueError("there is nothing to install")
+        agreed = agreed or Intent(
+            version=hop.version,
+            architecture=hop.architecture,
+            origin=origin_of(proposal.box),
+            manifest=bundle_cache.digest(manifest),
+            since_s=self.around.clock(),
+            by=by,
+            reboot=reboot,
+            phase=Phase.INSTALLING,
+            generation=proposal.box.environment.generation,
+            repository=repository,
+        )
+        if agreed.phase is not Phase.INSTALLED:
+            agreed = replace(agreed, phase=Phase.INSTALLING)
+        agreed = agreed.tried()
+        story = story_of(proposal, by)
+        self.around.status.begin(story)
+        try:
+            return self._install(proposal.box, manifest, agreed)
+        except KeyboardInterrupt as stop:
+            # Its subclasses are signals of the system that shuts down: nobody said no.
+            self._stopped(story, withdrawn=type(stop) is KeyboardInterrupt)
+            raise
+        except ForgeError as error:
+            self._failed(proposal.box, story, agreed, error)
+            raise
+
+    def _install(self, box: Box, manifest: Manifest, agreed: Intent) -> Installed | None:
+        places, effects = self.around.update_places, self.around.effects
+        intent.write(places.intent, agreed, effects)
+        loader = Loader(box.disk.loader, effects)
+        installed = None
+        if agreed.phase is Phase.INSTALLING:
+            bundle_cache.keep_manifest(places, manifest, effects)
+            content = bundle_cache.index_of(places, manifest, self.source, effects)
+            listed = index.decode(content, manifest.index.path)
+            noting = _Noting(places.intent, agreed, effects)
+            sink = Both(Both(self.around.sink, self.around.status), noting)
+            installed = installation.install(
+                box.disk, loader, manifest, listed, self.source, effects, sink
+            )
+            agreed = replace(noting.agreed, phase=Phase.INSTALLED, attempts=0)
+            intent.write(places.intent, agreed, effects)
+        SlotWriter(box.disk, loader, effects, self.around.sink).activate(box.verdict)
+        agreed = replace(agreed, phase=Phase.ACTIVATED)
+        intent.write(places.intent, agreed, effects)
+        self._tell_installed(box, agreed, installed)
+        bundle_cache.forget(places, effects)
+        return installed
+
+    def _tell_installed(self, box: Box, agreed: Intent, installed: Installed | None) -> None:
+        figures: dict[str, Number] = {}
+        if installed is not None:
+            figures = {
+                "fetched_bytes": installed.fetched_bytes,
+                "copied_bytes": installed.copied_bytes,
+                "kept_bytes": installed.kept_bytes,
+            }
+        self.around.tell_since(
+            box,
+            Happening.UPDATE_INSTALLED,
+            agreed.since_s,
+            **{"from": agreed.origin, "to": agreed.target, "by": agreed.by.value},
+            **figures,
+        )
+        story = Story(
+            Named(box.release.version, box.release.architecture),
+            Named(agreed.version, agreed.architecture),
+            by=agreed.by.value,
+        )
+        self.around.status.tell(UpdateState.ACTIVATED, story)
+
+    def _stopped(self, story: Story, *, withdrawn: bool) -> None:
+        self.around.status.tell(UpdateState.STOPPED, story)
+        with contextlib.suppress(ForgeError):
+            agreed = intent.read(self.around.update_places.intent)
+            if withdrawn and agreed is not None and agreed.phase is Phase.INSTALLING:
+                stopped = replace(agreed, phase=Phase.STOPPED)
+                intent.write(self.around.update_places.intent, stopped, self.around.effects)
+
+    def _failed(self, box: Box, story: Story, agreed: Intent, error: ForgeError) -> None:
+        """Tell it, once, and let be tried again what trying again may mend."""
+        places = self.around.update_places
+        with contextlib.suppress(ForgeError):
+            self.around.tell_once(
+                box,
+                Happening.UPDATE_FAILED,
+                word_of(error),
+                message=error.message,
+                hint=error.hint,
+                status=exit_status_of(error),
+                **{"from": agreed.origin, "to": agreed.target, "by": agreed.by.value},
+            )
+        result = Result(exit_status_of(error), word_of(error), error.message, error.hint)
+        self.around.status.tell(UpdateState.FAILED, story, result)
+        with contextlib.suppress(ForgeError):
+            kept = intent.read(places.intent)
+            if isinstance(error, _FINAL):
+                intent.remove(places.intent, self.around.effects)
+            elif isinstance(error, NetworkError) and kept is not None:
+                # That the network was away says nothing against the next attempt.
+                fewer = replace(kept, attempts=max(0, kept.attempts - 1))
+                intent.write(places.intent, fewer, self.around.effects)
+
+
+def prepare(places: UpdatePlaces, effects: Effects) -> None:
+    """Make the directory of the update, which only root may read."""
+    files.make_directory(places.directory, effects)
