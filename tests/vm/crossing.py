@@ -383,7 +383,6 @@ SCENES: dict[str, Callable[[Path, Told], None]] = {
     "hang": hang,
     "cuts": cuts,
 }
-SHORT = ("refusal", "crossing")
 
 
 def run(*names: str, place: Path | None = None) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from applianceforge.model.architecture import Architecture
 from tests.slots import agreement
-from tests.vm import accelerator, boots, crossing, power_cuts
+from tests.vm import accelerator, boots, crossing, power_cuts, update_cuts
+from tests.vm import story as whole
 from tests.vm.power_cuts import Scene
 
 Tell = Callable[[str], None]
@@ -80,6 +81,10 @@ def _power_cuts(say: Tell) -> list[str]:
     return power_cuts.run(scene, tell=say)
 
 
+def _update_cuts(say: Tell) -> list[str]:
+    return update_cuts.run(tell=say)
+
+
 STORIES = (
     Story("agreement", "GRUB and its model choose the same slot, on every machine", _agreement),
     *(
@@ -91,6 +96,8 @@ STORIES = (
         for name, case in boots.CASES.items()
     ),
     Story("power-cuts", "a slot is installed and the power goes anywhere", _power_cuts),
+    Story("update", "from 32 bits to the newest release by updates alone", whole.tell),
+    Story("update-cuts", "a whole update, and the power goes anywhere", _update_cuts),
 )
 
 

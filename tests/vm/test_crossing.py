@@ -1,30 +1,15 @@
-"""All three images under the real boot loader: the crossing, the refusal, and where they end.
+"""Where every box ends: the newest image under the real boot loader.
 
-The short form of what `inv test.vm` tells in full.
+How it comes there is test_story.py, in short; `inv test.vm` tells both in full.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import shown
 from tests.vm import boots, crossing
 from tests.vm.boots import BOOTS
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the prepared disk is kept; whichever test is first makes it."""
-    return tmp_path_factory.mktemp("crossing") / "prepared"
-
-
-@pytest.mark.real
-@pytest.mark.parametrize("scene", crossing.SHORT)
-def test_crossing(scene: str, prepared: Path, pytestconfig: pytest.Config) -> None:
-    with shown(pytestconfig):
-        crossing.run(scene, place=prepared)
 
 
 @pytest.mark.real

@@ -12,12 +12,13 @@ power cuts can leave (crash_states), and each is judged:
 
 Hours of work are kept in a directory: a run that was stopped goes on there.
 
-    python -m tests.vm.update_cuts DIRECTORY [--booted N] [--looked N]
+    python -m tests.vm.update_cuts [DIRECTORY] [--booted N] [--looked N]
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import mmap
 import random
@@ -299,19 +300,35 @@ class Results:
         ]
 
 
+def place() -> Path:
+    """Return where recording and results of the present images are kept.
+
+    Raises:
+        FileNotFoundError: Nothing is published yet.
+    """
+    digest = hashlib.sha256((demo.place() / "published.json").read_bytes()).hexdigest()
+    return demo.place() / f"cuts-{digest[:16]}"
+
+
 def run(
-    directory: Path, *, looked: int = 6, booted: int = 3, seed: int = 1, tell: Tell = print
+    directory: Path | None = None,
+    *,
+    looked: int = 6,
+    booted: int = 3,
+    seed: int = 1,
+    tell: Tell = print,
 ) -> list[str]:
     """Record, judge and boot; return what is wrong.
 
     Args:
-        directory: Where recording and results are kept, and found again.
+        directory: Where recording and results are kept, and found again; by default `place`.
         looked: Of each phase so many states have their data read.
         booted: Of each phase so many are booted.
         seed: Which ones.
         tell: Takes one line after the other.
     """
     with Server(demo.repository(tell)) as server:
+        directory = directory or place()
         update = obtain(directory, server, tell)
         done = Results(directory / "results.jsonl")
         with update.recording.opened() as (_, _, log):
@@ -326,7 +343,7 @@ def run(
 def main() -> int:
     """Run it on the terminal."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("directory", type=Path)
+    parser.add_argument("directory", type=Path, nargs="?")
     parser.add_argument("--looked", type=int, default=6)
     parser.add_argument("--booted", type=int, default=3)
     arguments = parser.parse_args()
