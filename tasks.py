@@ -29,8 +29,10 @@ from tests.bench import migrate as bench
 from tests.bench import probe, scanner
 from tests.crash import every
 from tests.imaging import reproduce
+from tests.release import demo as demo_of_releases
 from tests.vm import processors, stories
 from tests.vm import run as machine
+from tests.vm import story as story_of_a_box
 
 _INTERRUPTED = 130
 _PYTHON_DIRECTORY = Path(sys.executable).parent
@@ -377,6 +379,31 @@ def bench_migrate(_context: Context, size: str = "1GB", rrds: int = 2000) -> Non
         raise _exit_of(error) from error
 
 
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+@task(name="demo", help={"port": "of the loopback"})
+def release_demo(_context: Context, port: int = demo_of_releases.PORT) -> None:
+    """Make keys, build the three releases into a signed repository, and serve it on loopback."""
+    try:
+        demo_of_releases.serve(port, _tell)
+    except ForgeError as error:
+        raise _exit_of(error) from error
+
+
+@task(help={"picture": "where the course of it goes, as SVG"})
+def story(_context: Context, picture: str = "") -> None:
+    """Watch a 32-bit box take every update over HTTP, to the newest 64-bit release."""
+    try:
+        problems = story_of_a_box.tell(_tell, Path(picture).resolve() if picture else None)
+    except AssertionError as error:
+        problems = ["\n".join([str(error), *getattr(error, "__notes__", ())])]
+    except ForgeError as error:
+        raise _exit_of(error) from error
+    raise Exit("\n".join(problems), code=1 if problems else 0)
+
+
 test = Collection("test")
 test.add_task(test_default)
 test.add_task(test_crash)
@@ -386,10 +413,12 @@ test.add_task(test_processors)
 test.add_task(test_vm)
 namespace = Collection(
     demo,
+    story,
     fixture,
     test,
     Collection("bench", bench_migrate, bench_check, bench_image),
     Collection("check", check_zipapp),
     Collection("image", image_build, image_lock, image_show),
+    Collection("release", release_demo),
     Collection("vm", vm_run),
 )
