@@ -1,0 +1,427 @@
+"""Install a bundle into the slot that does not run, fetching only what is nowhere on the disk.
+
+1. What the slot holds is compared with the index: what is right is kept. So an installation that
+   was cut off goes on where it was, and needs no state but the slot itself.
+2. Blocks that the running slot has, wherever they lie in it, are copied; zeros are made.
+3. The frames of what is still missing are fetched, each proved before it is unpacked and each block
+   before it is written. Never more than one frame's bytes were fetched and are not written yet.
+4. All is read again from the disk and proved by the manifest's digest; then the slot is sealed, as
+   `slots.sealing` says.
+
+Memory is bounded by a few frames, whatever the size of the slot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import zstandard
+
+from applianceforge.model.errors import PayloadError, SettingsError, SlotError, WrongBundleError
+from applianceforge.release import index as index_codec
+from applianceforge.release.index import BLOCK_BYTES, Frame, Index, Run
+from applianceforge.release.manifest import Manifest
+from applianceforge.release.requests import requests_for
+from applianceforge.release.reuse import Blocks, digests_of
+from applianceforge.release.source import Source
+from applianceforge.slots import images, sealing
+from applianceforge.slots.description import Description
+from applianceforge.slots.disk import BootDisk
+from applianceforge.slots.environment import Loader
+from applianceforge.slots.layout import Slot
+from applianceforge.slots.sealing import Opening, Partition, Unsealed
+from applianceforge.system.effects import Effects
+from applianceforge.system.in_place import InPlace
+from applianceforge.system.progress import Counter, ProgressSink, StepEnded, StepStarted
+
+_STEPS = 4
+_WORKERS = 2
+# Chunks of 1 MiB that were read and are not looked at yet.
+_AHEAD = 4
+# What a power cut may take back of what was written.
+_UNFLUSHED_BYTES = 32 << 20
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What was installed, and where it came from.
+
+    Attributes:
+        slot: Which slot.
+        description: What it says of itself.
+        slot_bytes: Of its file system.
+        kept_bytes: Were there already.
+        copied_bytes: Came from the running slot.
+        zeroed_bytes: Were made zeros.
+        fetched_bytes: Came from the source, packed.
+    """
+
+    slot: Slot
+    description: Description
+    slot_bytes: int
+    kept_bytes: int
+    copied_bytes: int
+    zeroed_bytes: int
+    fetched_bytes: int
+
+
+def install(
+    disk: BootDisk,
+    loader: Loader,
+    manifest: Manifest,
+    index: Index,
+    source: Source,
+    effects: Effects,
+    sink: ProgressSink,
+    opening: Opening | None = None,
+) -> Installed:
+    """Install a bundle into the slot that does not run; it starts only after it is activated.
+
+    Run again after any interruption, it goes on where it was.
+
+    Args:
+        disk: The disk that the system runs from; without the running slot's partition nothing is
+            copied from it.
+        loader: Its boot environment.
+        manifest: Of the bundle, proved by its signatures.
+        index: Of the bundle.
+        source: Where the payload is.
+        effects: Told of each write.
+        sink: Shown the progress.
+        opening: Opens a slot's partition for writing; by default as `InPlace`.
+
+    Raises:
+        WrongBundleError: Manifest, index and content do not belong together.
+        SlotError: It does not fit, or the running slot is not good.
+        PayloadError: The payload was cut short or changed. The slot is not bootable then, and of
+            what was proved nothing must be fetched again.
+        NetworkError: The source went away; the same.
+        ReadBackError: The disk does not keep what is written.
+        BootEnvironmentError: The environment cannot be read or written.
+        AccessDeniedError: Only root may.
+    """
+    _require_agreement(manifest, index)
+    slot = disk.booted.other
+    device = disk.device(slot)
+    with (
+        _opened(device, effects, opening) as partition,
+        ThreadPoolExecutor(_WORKERS, "install") as pool,
+    ):
+        if manifest.slot_bytes > partition.size_bytes:
+            raise images.too_large(
+                f"release {manifest.release.version}", manifest.slot_bytes, partition.size_bytes
+            )
+        unsealed = sealing.begin(loader, slot, partition, device, index.seal)
+        work = _Installation(manifest, index, source, sink, pool, unsealed, Blocks(index))
+        kept = work.compare()
+        zeroed, copied = work.copy(_booted(disk), effects)
+        fetched = work.fetch()
+        described = work.seal()
+    return Installed(slot, described, manifest.slot_bytes, kept, copied, zeroed, fetched)
+
+
+def _require_agreement(manifest: Manifest, index: Index) -> None:
+    digest = hashlib.sha256(index_codec.encode(index)).hexdigest()
+    said = (manifest.index.sha256, manifest.slot_bytes, manifest.payload.size_bytes)
+    if said != (digest, index.slot_bytes, index.payload_bytes):
+        raise WrongBundleError(
+            "the bundle's manifest and its index do not belong together",
+            hint="fetch both again; if it stays so, tell your vendor",
+            evidence=(
+                f"manifest: index {said[0]}, slot {said[1]} bytes, payload {said[2]} bytes",
+                f"index: {digest}, slot {index.slot_bytes} bytes, payload"
+                f" {index.payload_bytes} bytes",
+            ),
+        )
+
+
+def _opened(
+    device: Path, effects: Effects, opening: Opening | None
+) -> AbstractContextManager[Partition]:
+    return InPlace(device, effects) if opening is None else opening(device)
+
+
+def _booted(disk: BootDisk) -> Path | None:
+    return disk.slot_a if disk.booted is Slot.A else disk.slot_b
+
+
+@dataclass
+class _Installation:
+    manifest: Manifest
+    index: Index
+    source: Source
+    sink: ProgressSink
+    pool: ThreadPoolExecutor
+    unsealed: Unsealed
+    blocks: Blocks
+
+    @property
+    def slot_bytes(self) -> int:
+        return self.manifest.slot_bytes
+
+    def compare(self) -> int:
+        """Note what the slot holds already, and return how many bytes that is."""
+        with self._step("slot.compare", "Look at what is there", 1, self.slot_bytes) as counter:
+            at = 0
+            for chunk, digests in self._looked_at(self.unsealed.read_from_disk(self.slot_bytes)):
+                self.blocks.compare(at // BLOCK_BYTES, digests)
+                at += len(chunk)
+                counter.advance(add_bytes=len(chunk))
+        return self.blocks.there * BLOCK_BYTES
+
+    def copy(self, booted: Path | None, effects: Effects) -> tuple[int, int]:
+        """Make zeros, copy what the running slot has, and return how many bytes of each."""
+        with self._step("slot.copy", "Copy from the running system", 2, 0) as counter:
+            before = self.blocks.there
+            for zeros in self.index.zeros:
+                for run in self.blocks.missing(zeros):
+                    self.unsealed.zero(run.first * BLOCK_BYTES, run.blocks * BLOCK_BYTES)
+                    self.blocks.note(run)
+            zeroed = self.blocks.there - before
+            if booted is not None and self.blocks.there < self.blocks.count:
+                self.blocks.look_out()
+                try:
+                    with InPlace(booted, effects, writable=False) as partition:
+                        self._copy_from(partition, counter)
+                except SettingsError:
+                    # What cannot be read there can still be fetched.
+                    pass
+            self.unsealed.flush()
+        copied = self.blocks.there - before - zeroed
+        return zeroed * BLOCK_BYTES, copied * BLOCK_BYTES
+
+    def _copy_from(self, partition: Partition, counter: Counter) -> None:
+        for chunk, digests in self._looked_at(partition.read_from_disk(partition.size_bytes)):
+            view = memoryview(chunk)
+            for run, number in _runs(self.blocks.wanted(digests)):
+                at = number * BLOCK_BYTES
+                self.unsealed.write(
+                    run.first * BLOCK_BYTES, view[at : at + run.blocks * BLOCK_BYTES]
+                )
+                self.blocks.note(run)
+                counter.advance(add_bytes=run.blocks * BLOCK_BYTES)
+
+    def fetch(self) -> int:
+        """Fetch what is missing, and return how many bytes came in."""
+        requests = requests_for(
+            frame
+            for frame in self.index.frames
+            if self.blocks.is_missing(Run(frame.first_block, frame.blocks))
+        )
+        total = sum(request.size_bytes for request in requests)
+        # So much may be fetched and not written: what an interruption costs.
+        most = max(frame.size_bytes for frame in self.index.frames)
+        waiting: deque[tuple[Frame, Future[None]]] = deque()
+        with self._step("slot.fetch", "Fetch what is missing", 3, total) as counter:
+            unflushed = pending = 0
+
+            def take_oldest() -> None:
+                nonlocal unflushed, pending
+                frame, future = waiting.popleft()
+                future.result()
+                pending -= frame.size_bytes
+                unflushed += frame.blocks * BLOCK_BYTES
+                if unflushed >= _UNFLUSHED_BYTES:
+                    self.unsealed.flush()
+                    unflushed = 0
+
+            for request in requests:
+                stream = _Stream(
+                    self.source.fetch(
+                        self.manifest.payload.path,
+                        request.size_bytes,
+                        request.at_bytes,
+                        request.size_bytes,
+                    ),
+                    request.at_bytes,
+                    lambda size: counter.advance(add_bytes=size),
+                )
+                for frame in request.frames:
+                    while waiting and pending + frame.size_bytes > most:
+                        take_oldest()
+                    pending += frame.size_bytes
+                    packed = stream.read(frame.at_bytes, frame.size_bytes)
+                    waiting.append((frame, self.pool.submit(self._put, frame, packed)))
+                stream.end()
+            while waiting:
+                take_oldest()
+        return counter.done_bytes
+
+    def _put(self, frame: Frame, packed: bytes) -> None:
+        """Prove a frame, unpack it, and write the blocks of it that are missing."""
+        if hashlib.sha256(packed).digest() != frame.sha256:
+            raise self._changed(frame, "its digest is another")
+        size_bytes = frame.blocks * BLOCK_BYTES
+        # Only now it is looked at, and what it says of its size is not believed either.
+        try:
+            said = zstandard.frame_content_size(packed)
+            if said != size_bytes:
+                raise self._changed(frame, f"it says that it unpacks to {said} bytes")
+            content = zstandard.ZstdDecompressor().decompress(packed, max_output_size=size_bytes)
+        except zstandard.ZstdError as error:
+            raise self._changed(frame, str(error)) from error
+        held = Run(frame.first_block, frame.blocks)
+        if not self.blocks.are(held, digests_of(content)):
+            raise self._changed(frame, "it holds other blocks than the index says")
+        view = memoryview(content)
+        for run in list(self.blocks.missing(held)):
+            at = (run.first - frame.first_block) * BLOCK_BYTES
+            self.unsealed.write(run.first * BLOCK_BYTES, view[at : at + run.blocks * BLOCK_BYTES])
+            self.blocks.note(run)
+
+    def _changed(self, frame: Frame, why: str) -> PayloadError:
+        return PayloadError(
+            f"a frame of {self.manifest.payload.path} is not what the index says: {why}",
+            hint="run the same command again: what was proved is not fetched again; if it stays"
+            " so, the server or what lies between is broken: tell your vendor",
+            evidence=(f"{frame.size_bytes} bytes from byte {frame.at_bytes} on",),
+        )
+
+    def seal(self) -> Description:
+        """Prove all that is on the disk, and make a file system of it."""
+        with self._step("slot.verify", "Read the slot again", 4, self.slot_bytes) as counter:
+            found: list[Description] = []
+
+            def prove(chunks: Iterator[bytes]) -> None:
+                whole = hashlib.sha256()
+                for chunk, _ in _in_order(self.pool, whole.update, chunks, most=1):
+                    counter.advance(add_bytes=len(chunk))
+                if whole.hexdigest() != self.manifest.slot_sha256:
+                    self._refuse_content()
+                found.append(self._described())
+
+            self.unsealed.seal(self.slot_bytes, prove)
+        return found[0]
+
+    def _refuse_content(self) -> None:
+        """Say whose fault it is that the whole is wrong: the disk's, or the bundle's."""
+        fresh = Blocks(self.index)
+        at = 0
+        for chunk, digests in self._looked_at(self.unsealed.read_from_disk(self.slot_bytes)):
+            fresh.compare(at // BLOCK_BYTES, digests)
+            at += len(chunk)
+        wrong = list(fresh.missing(Run(0, fresh.count)))
+        if wrong:
+            raise sealing.not_kept(
+                self.unsealed.device,
+                tuple(f"{one.blocks} blocks from block {one.first} on" for one in wrong[:10]),
+            )
+        raise WrongBundleError(
+            "the bundle's index describes another file system than its manifest",
+            hint="tell your vendor: the bundle was made wrongly",
+        )
+
+    def _described(self) -> Description:
+        what = f"release {self.manifest.release.version}"
+        try:
+            found, _ = images.look_at(self.unsealed.read, what, self.slot_bytes)
+        except SlotError as error:
+            raise WrongBundleError(error.message, hint=error.hint) from error
+        release = self.manifest.release
+        said = (self.manifest.slot_name, release.version, release.architecture)
+        if (found.name, found.version, found.architecture) != said:
+            raise WrongBundleError(
+                f"the bundle of {self.manifest.slot_name} {release.version} for"
+                f" {release.architecture.value} holds {found.name} {found.version} for"
+                f" {found.architecture.value}",
+                hint="tell your vendor: the bundle was made wrongly",
+            )
+        return found
+
+    def _looked_at(self, chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Return chunks with the digests of their blocks."""
+        return _in_order(self.pool, digests_of, chunks, most=_AHEAD)
+
+    @contextmanager
+    def _step(self, key: str, title: str, number: int, total_bytes: int) -> Iterator[Counter]:
+        self.sink.emit(StepStarted(key, title, number, _STEPS, total_bytes))
+        began = time.monotonic()
+        counter = Counter(key, self.sink)
+        yield counter
+        self.sink.emit(StepEnded(key, time.monotonic() - began, counter.done_bytes, 0, ""))
+
+
+class _Stream:
+    """The frames in an answer of a source, which comes in chunks of any size."""
+
+    def __init__(self, chunks: Iterator[bytes], at_bytes: int, told: Callable[[int], None]) -> None:
+        self._chunks, self._told = chunks, told
+        self._kept = bytearray()
+        self._at_bytes = at_bytes
+
+    def read(self, at_bytes: int, size_bytes: int) -> bytes:
+        """Return bytes, and forget all that lies before them."""
+        self._fill(at_bytes - self._at_bytes)
+        del self._kept[: at_bytes - self._at_bytes]
+        self._fill(size_bytes)
+        found = bytes(self._kept[:size_bytes])
+        del self._kept[:size_bytes]
+        self._at_bytes = at_bytes + size_bytes
+        return found
+
+    def end(self) -> None:
+        """Let the source see the end of its answer.
+
+        Raises:
+            PayloadError: More comes than was asked for.
+        """
+        if self._kept or next(self._chunks, b""):
+            raise PayloadError(
+                "the source sends more than it was asked for",
+                hint="tell your vendor: the server is broken",
+            )
+
+    def _fill(self, size_bytes: int) -> None:
+        while len(self._kept) < size_bytes:
+            chunk = next(self._chunks, b"")
+            if not chunk:
+                raise PayloadError(
+                    "the payload was cut short",
+                    hint="run the same command again: what was proved is not fetched again",
+                )
+            self._kept += chunk
+            self._told(len(chunk))
+
+
+def _runs(pairs: list[tuple[int, int]]) -> Iterator[tuple[Run, int]]:
+    """Join pairs (block there, number here) to runs of blocks that are in order in both."""
+    first = number = blocks = 0
+    for target, here in sorted(pairs, key=lambda pair: (pair[0] - pair[1], pair[0])):
+        if blocks and (target, here) == (first + blocks, number + blocks):
+            blocks += 1
+            continue
+        if blocks:
+            yield Run(first, blocks), number
+        first, number, blocks = target, here, 1
+    if blocks:
+        yield Run(first, blocks), number
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    work: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    *,
+    most: int,
+) -> Iterator[tuple[_Item, _Result]]:
+    """Return items with what comes of each, in order; `most` are worked on meanwhile."""
+    waiting: deque[tuple[_Item, Future[_Result]]] = deque()
+    for item in items:
+        if len(waiting) >= most:
+            first, future = waiting.popleft()
+            yield first, future.result()
+        waiting.append((item, pool.submit(work, item)))
+    while waiting:
+        first, future = waiting.popleft()
+        yield first, future.result()
