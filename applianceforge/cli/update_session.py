@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,18 +155,32 @@ def require_root() -> None:
 
 
 @contextmanager
-def opened(root: Path, sink: ProgressSink) -> Iterator[Session]:
+def opened(
+    root: Path,
+    sink: ProgressSink,
+    *,
+    effects: Effects | None = None,
+    clock: Callable[[], float] = time.time,
+    processor: cpuid.Facts | None = None,
+) -> Iterator[Session]:
     """Begin: root holds the lock of the appliance, anybody else works with a copy of their own.
+
+    Args:
+        root: The appliance's root directory.
+        sink: Shown the progress.
+        effects: Told of each effect.
+        clock: Seconds since 1970.
+        processor: What is known of the processor; by default it is asked.
 
     Raises:
         AlreadyRunningError: Another update works.
         BootDiskError: This machine is no appliance.
         ForgeError: A fact cannot be gathered.
     """
-    effects = Effects()
+    effects = effects or Effects()
     places = UpdatePlaces(root)
-    around = Surroundings(BootPlaces(root), places, effects, sink, time.time)
-    processor = probe.gather()
+    around = Surroundings(BootPlaces(root), places, effects, sink, clock)
+    processor = processor or probe.gather()
     if os.geteuid() == 0:
         # Before anything is made on a machine that is no appliance.
         gathering.boot_disk(root)

@@ -11,7 +11,8 @@ release, `from` (what ran then), `manifest` (the SHA-256 of its manifest), `sinc
 
 `repository` is what a person named in place of the settings' one, or "". `generation` is that of
 the boot environment when it was agreed to: a reason in a later one is about what was installed
-since. `attempts` counts those since the last progress, `reached` is how many bytes were done then.
+since. `attempts` counts those since the last progress, `missing` is how many bytes were to be
+fetched then, or -1.
 The file is removed when the new release was marked good, or given up.
 """
 
@@ -65,7 +66,7 @@ class Intent:
     generation: int
     repository: str = ""
     attempts: int = 0
-    reached_bytes: int = 0
+    missing_bytes: int = -1
 
     @property
     def target(self) -> str:
@@ -76,9 +77,15 @@ class Intent:
         """Return it with one more attempt."""
         return replace(self, attempts=self.attempts + 1)
 
-    def reached(self, done_bytes: int) -> Intent:
-        """Return it after progress: the attempts before count no more."""
-        return replace(self, attempts=0, reached_bytes=done_bytes)
+    def lacking(self, missing_bytes: int) -> Intent:
+        """Return it with what is to be fetched yet; less is progress, after which it counts anew.
+
+        Args:
+            missing_bytes: Of the payload; what was fetched and proved before is not among it.
+        """
+        if 0 <= self.missing_bytes <= missing_bytes:
+            return self
+        return replace(self, attempts=0, missing_bytes=missing_bytes)
 
     def worn_out(self, now_s: float) -> str:
         """Return why it is not tried again; "" while it is."""
@@ -104,7 +111,7 @@ def encode(intent: Intent) -> bytes:
         "generation": intent.generation,
         "repository": intent.repository,
         "attempts": intent.attempts,
-        "reached": intent.reached_bytes,
+        "missing": intent.missing_bytes,
     }
     return json.dumps(fields, ensure_ascii=False).encode()
 
@@ -127,7 +134,7 @@ def decode(data: bytes) -> Intent | None:
             generation=int(fields["generation"]),
             repository=str(fields["repository"]),
             attempts=int(fields["attempts"]),
-            reached_bytes=int(fields["reached"]),
+            missing_bytes=int(fields["missing"]),
         )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None

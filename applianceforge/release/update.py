@@ -18,7 +18,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from applianceforge.model.errors import (
@@ -47,10 +46,10 @@ from applianceforge.slots.places import BootPlaces
 from applianceforge.slots.writing import SlotWriter
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
-from applianceforge.system.progress import Both, ProgressEvent, ProgressSink, StepAdvanced
+from applianceforge.system.progress import Both, ProgressEvent, ProgressSink, StepStarted
 
-# Progress is noted so often; an attempt that came as far as that was not in vain.
-_NOTED_BYTES = 16 << 20
+# The step of `installation` before which it is known how much is to be fetched.
+_FETCH = "slot.fetch"
 # What trying again does not mend.
 _FINAL = (SlotError, ReadBackError, WrongBundleError, InhibitedError)
 _UPDATES = (
@@ -135,20 +134,19 @@ def _named(offer: Offer) -> Named:
 
 @dataclass
 class _Noting:
-    """A progress sink that notes progress in the intent."""
+    """A progress sink that notes in the intent how much is to be fetched yet."""
 
     path: Path
     agreed: Intent
     effects: Effects
-    _lock: Lock = field(default_factory=Lock, repr=False)
 
     def emit(self, event: ProgressEvent) -> None:
-        if not isinstance(event, StepAdvanced) or event.key != installation.WRITING:
+        if not isinstance(event, StepStarted) or event.key != _FETCH:
             return
-        with self._lock:
-            if event.done_bytes >= self.agreed.reached_bytes + _NOTED_BYTES:
-                self.agreed = self.agreed.reached(event.done_bytes)
-                intent.write(self.path, self.agreed, self.effects)
+        after = self.agreed.lacking(event.total_bytes)
+        if after != self.agreed:
+            self.agreed = after
+            intent.write(self.path, after, self.effects)
 
 
 @dataclass(frozen=True)
