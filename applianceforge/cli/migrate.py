@@ -15,6 +15,7 @@ from rich.table import Table
 
 from applianceforge.cli import progress, summary
 from applianceforge.cli import status as status_view
+from applianceforge.cli.back import back_command
 from applianceforge.cli.boot import abort_command, boot_command
 from applianceforge.cli.graph import draw_one
 from applianceforge.cli.page import render
@@ -360,3 +361,4 @@ def report_command(config: Path, as_json: bool) -> None:
 
 migrate.add_command(boot_command)
 migrate.add_command(abort_command)
+migrate.add_command(back_command)

@@ -1,0 +1,570 @@
+"""Go back to 32 bits: real data on both sides, every cut, and the next migration."""
+
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import applianceforge.slots
+from applianceforge.formats.bootenv import KNOWN_GOOD, NOT_BOOTABLE, Environment
+from applianceforge.migrate import archive, back_counts
+from applianceforge.migrate.back import Archived, GoingBack
+from applianceforge.migrate.back_news import Change, News, RrdNews, TableNews
+from applianceforge.migrate.back_services import Outside
+from applianceforge.migrate.importing import import_archive
+from applianceforge.migrate.settings import (
+    Settings,
+    TargetPostgresSettings,
+    TargetRrdSettings,
+    TargetSettings,
+    WorkSettings,
+)
+from applianceforge.migrate.surroundings import Surroundings
+from applianceforge.migrate.tree import ProgramTree
+from applianceforge.migrate.workspace import staging
+from applianceforge.model.architecture import Architecture
+from applianceforge.model.errors import (
+    BootEnvironmentError,
+    ForgeError,
+    InhibitedError,
+    NotConfirmedError,
+    NoWayBackError,
+    ProgramFailedError,
+    SettingsError,
+)
+from applianceforge.slots import floor
+from applianceforge.slots.environment import Loader
+from applianceforge.slots.floor import Floor
+from applianceforge.slots.layout import Slot
+from applianceforge.slots.places import write_epoch
+from applianceforge.system.effects import Effect, Effects
+from tests.appliance import cluster
+from tests.crash.tiny import tiny
+from tests.migrate.appliances import cut_at
+from tests.migrate.backs import (
+    RRD_UPDATES,
+    Crossed,
+    copy_of,
+    crossed,
+    installed_again,
+)
+from tests.migrate.boxes import contents
+
+pytestmark = pytest.mark.real
+
+CROSSED = Environment(6, "b", KNOWN_GOOD, KNOWN_GOOD)
+FLOOR = Floor("1.0.0", Architecture.AMD64)
+STOPPED = "stop forge-postgresql.service forge-statistics.service"
+STARTED = "start forge-postgresql.service forge-statistics.service"
+SCHEMA = json.loads(
+    (Path(applianceforge.slots.__file__).parent / "history.schema.json").read_text()
+)
+INSERT = (
+    "INSERT INTO public.message (at, sender)"
+    " SELECT '2023-07-01'::timestamptz + n * '1 h'::interval, 'after the crossing'"
+    " FROM generate_series(1, 25) n"
+)
+UPDATE = "UPDATE public.attachment SET content = 'changed' WHERE id = 2"
+QUERY = "SELECT count(*), count(*) FILTER (WHERE sender = 'after the crossing') FROM public.message"
+
+
+@pytest.fixture(scope="module")
+def original(native_tree: ProgramTree) -> Iterator[Crossed]:
+    """A box that has crossed and taken in rows and values since; for copies."""
+    with cluster.short_directory() as place:
+        made = crossed(place, tiny(), native_tree)
+        made.execute("amd64", INSERT, UPDATE, "SELECT nextval('public.ticket')")
+        made.update_rrd("amd64")
+        yield made
+
+
+@pytest.fixture
+def box(original: Crossed, place: Path) -> Crossed:
+    """A box of the test's own."""
+    return copy_of(original, place)
+
+
+@pytest.fixture
+def light(original: Crossed, tmp_path: Path) -> Crossed:
+    """A box of the test's own whose servers cannot start."""
+    return copy_of(original, tmp_path, light=True)
+
+
+@pytest.fixture
+def same(original: Crossed) -> Iterator[Crossed]:
+    """The box that all tests share which leave it as it was."""
+    yield original
+    for name in ("ran", "loaded", "fails-stop", "fails-start", "data/forge/back.json"):
+        (original.root / name).unlink(missing_ok=True)
+    for name in ("state", "data/forge/archive"):
+        shutil.rmtree(original.root / name, ignore_errors=True)
+
+
+def yes(_way: object, _archived: Archived) -> bool:
+    return True
+
+
+def no(_way: object, _archived: Archived) -> bool:
+    return False
+
+
+def check_as_before(box: Crossed) -> None:
+    """Prove that a box is the crossed 64-bit one, and serves."""
+    assert box.box.environment == CROSSED
+    assert box.box.places.epoch.read_text() == "amd64\n"
+    assert floor.read(box.box.places) == FLOOR
+    assert box.ran[-1] == STARTED
+    assert box.box.rules[-1] == "ports-open"
+
+
+def check_back(box: Crossed) -> None:
+    """Prove that nothing is accepted any more, and that the 32-bit release starts next."""
+    found = box.box.environment
+    assert (found.primary, found.a, found.b) == ("a", KNOWN_GOOD, NOT_BOOTABLE)
+    assert found.reason == "b-went-back"
+    assert box.box.places.epoch.read_text() == "i386\n"
+    assert not floor.path(box.box.places).exists()
+    assert box.ran == [STOPPED]
+    assert box.box.rules == ["ports-shut"]
+
+
+def check_private(directory: Path) -> None:
+    for path in (directory, *directory.rglob("*")):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_goes_back_and_later_migrates_anew(box: Crossed, native_tree: ProgramTree) -> None:
+    old_rrds = contents(box.root / "data/i386/rrd")
+    done = box.back().carry_out(yes)
+    check_back(box)
+
+    # What came in since is told.
+    news = done.news
+    assert news.exact
+    tables = {one.name: one for one in news.changed}
+    assert tables == {
+        "mail.public.message_2023": TableNews("mail.public.message_2023", 213, 238, Change.MORE),
+        "mail.public.attachment": TableNews("mail.public.attachment", 3, 3, Change.CHANGED),
+    }
+    assert (news.rows_more, news.rows_fewer) == (25, 0)
+    assert news.others == ("database mail: 2 sequences stand elsewhere",)
+    assert (news.rrds.files, news.rrds.updated, news.rrds.gone) == (12, 1, 0)
+    assert news.rrds.values >= RRD_UPDATES
+
+    # And it is in the archive, which any machine can take.
+    assert done.path.parent == box.root / "data/forge/archive"
+    assert not box.back()._intent.exists()
+    check_private(done.path)
+    contents_of = archive.read_manifest(done.path)
+    assert contents_of.cluster is not None
+    assert contents_of.cluster.inventory.rows == done.rows
+    check_import(done.path, box, native_tree)
+
+    # The history says so, and where the archive lies.
+    line = box.box.history[-1]
+    jsonschema.Draft202012Validator(SCHEMA).validate(line)
+    assert (line["event"], line["reason"], line["rows"]) == ("went-back", "went-back", done.rows)
+    assert str(done.path) in line["message"]
+
+    # The 32-bit release serves the data of the crossing.
+    assert box.boots() == "i386"
+    assert box.box.history[-1]["event"] == "fell-back"
+    assert box.box.places.source_used.exists()
+    assert box.rows("i386", QUERY) == [(402, 0)]
+    assert contents(box.root / "data/i386/rrd") == old_rrds
+    with pytest.raises(NoWayBackError, match="is the 32-bit release"):
+        box.back().look()
+
+    # It takes in rows of its own, and the next migration carries those.
+    box.execute("i386", INSERT.replace("after the crossing", "32-bit again"))
+    box.update_rrd("i386")
+    installed_again(box)
+    assert box.boots() == "amd64"
+    assert not box.box.places.source_used.exists()
+    assert floor.read(box.box.places) == FLOOR
+    query = QUERY.replace("after the crossing", "32-bit again")
+    assert box.rows("amd64", query) == [(427, 25)]
+    assert box.rows("amd64", QUERY) == [(427, 0)]
+    news = box.back().news(box.back().look())
+    assert news.changed == ()
+    assert news.rrds.updated == 0
+    assert done.path.exists()
+
+
+def check_import(path: Path, box: Crossed, native: ProgramTree) -> None:
+    place = box.root / "imported"
+    place.mkdir(mode=0o755)
+    target = TargetSettings(
+        native.root, TargetPostgresSettings(place / "data"), TargetRrdSettings(place / "rrd")
+    )
+    settings = Settings(WorkSettings(box.root / "w"), target=target)
+    import_archive(Surroundings(settings), path)
+    with (
+        cluster.serving(native, 15, place / "data", Effects()) as server,
+        server.session("mail") as session,
+    ):
+        assert session.rows(QUERY) == [(427, 25)]
+    rrd = min((box.root / "data/amd64/rrd").rglob("*.rrd"))
+    name = rrd.relative_to(box.root / "data/amd64/rrd")
+    assert (place / "rrd" / name).read_bytes() == rrd.read_bytes()
+
+
+def test_nothing_that_decides_is_touched_before_the_yes(same: Crossed) -> None:
+    seen = []
+
+    def look(effect: Effect) -> None:
+        seen.append(effect.subject)
+        assert same.box.environment == CROSSED
+        assert same.box.places.epoch.read_text() == "amd64\n"
+        assert floor.read(same.box.places) == FLOOR
+        assert not same.box.places.source_used.exists()
+
+    asked: list[Archived] = []
+
+    def refuse(_way: object, archived: Archived) -> bool:
+        # Nothing gets in while the archive is made, and while the person thinks.
+        assert same.ran == [STOPPED]
+        assert same.box.rules == ["ports-shut"]
+        asked.append(archived)
+        return False
+
+    with pytest.raises(NotConfirmedError) as caught:
+        same.back(Effects(look)).carry_out(refuse)
+    assert len(seen) > 30
+    (archived,) = asked
+    assert str(archived.path) in caught.value.hint
+    assert (archived.path / "manifest.json").exists()
+    check_as_before(same)
+    # Another name, another day; and a question that Ctrl-C ends.
+    with pytest.raises(KeyboardInterrupt):
+        same.back().carry_out(_interrupted, same.root / "data/forge/archive/mine")
+    check_as_before(same)
+    assert same.boots() == "amd64"
+
+
+def _interrupted(_way: object, _archived: Archived) -> bool:
+    raise KeyboardInterrupt
+
+
+# Power cuts.
+
+
+def _carry_out(box: Crossed, effects: Effects) -> None:
+    box.back(effects).carry_out(yes)
+
+
+def _decide(box: Crossed, effects: Effects) -> None:
+    back = box.back(effects)
+    back._decide(Outside(box.box.places, back.tools, effects))
+    back._tell(Archived(Path("/archive"), 5, 5, News((), (), RrdNews(), exact=True)))
+
+
+def _effects_of_deciding(original: Crossed, place: Path) -> list[str]:
+    box = copy_of(original, place, light=True)
+    seen: list[str] = []
+    effects = Effects(lambda effect: seen.append(effect.subject))
+    back = box.back(effects)
+    back._decide(Outside(box.box.places, back.tools, effects))
+    return seen
+
+
+@pytest.mark.parametrize("long_mode", [True, False])
+def test_each_cut_of_the_decision_leaves_one_truth(
+    original: Crossed, tmp_path: Path, long_mode: bool
+) -> None:
+    (tmp_path / "reference").mkdir()
+    effects = _effects_of_deciding(original, tmp_path / "reference")
+    # The epoch, the environment, the marker, the floor.
+    assert len(effects) >= 4
+    assert "epoch" in effects[0]
+    served = []
+    for number in range(1, len(effects) + 1):
+        (tmp_path / str(number)).mkdir()
+        box = copy_of(original, tmp_path / str(number), light=True)
+        cut_at(number, partial(_decide, box))
+        served.append(box.boots(long_mode=long_mode))
+        check_consistent(box, served[-1])
+        # What it came to, it stays; and a box that is still 64-bit goes back another time.
+        assert box.boots(long_mode=long_mode) == served[-1]
+        if served[-1] == "amd64":
+            back = box.back()
+            back._decide(Outside(box.box.places, back.tools, Effects()))
+            assert box.boots() == "i386"
+    assert set(served) == ({"amd64", "i386"} if long_mode else {"i386"})
+    assert served == sorted(served)
+
+
+def check_consistent(box: Crossed, serves: str) -> None:
+    places = box.box.places
+    assert serves in ("amd64", "i386")
+    assert places.epoch.read_text() == f"{serves}\n"
+    assert floor.read(places) == (FLOOR if serves == "amd64" else None)
+    # The next migration begins anew exactly where the old data was used.
+    assert places.source_used.exists() == (serves == "i386")
+
+
+def test_a_cut_while_the_archive_is_made_leaves_the_64_bit_box(box: Crossed) -> None:
+    seen: list[str] = []
+    out = box.root / "data/forge/archive/back"
+    out.parent.mkdir()
+
+    def run(effects: Effects) -> None:
+        box.back(effects).carry_out(no, out)
+
+    with pytest.raises(NotConfirmedError):
+        run(Effects(lambda effect: seen.append(effect.subject)))
+    archive_of = sorted(path.name for path in out.iterdir())
+    for number in (_where(seen, "globals.sql"), _where(seen, "manifest.json")):
+        _remove(out)
+        (box.root / "ran").unlink(missing_ok=True)
+        cut_at(number, run)
+        assert staging(out).exists()
+        assert not out.exists()
+        assert box.ran[-1] == STOPPED
+        assert box.boots() == "amd64"
+        assert box.box.environment == CROSSED
+    # The next attempt, with another name, leaves nothing of the one that was cut.
+    other = out.with_name("other")
+    with pytest.raises(NotConfirmedError):
+        box.back().carry_out(no, other)
+    assert sorted(path.name for path in out.parent.iterdir()) == ["other"]
+    assert sorted(path.name for path in other.iterdir()) == archive_of
+    check_as_before(box)
+
+
+def _where(seen: list[str], word: str) -> int:
+    return next(number for number, one in enumerate(seen, start=1) if word in one)
+
+
+def _remove(directory: Path) -> None:
+    for path in sorted(directory.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    if directory.exists():
+        directory.rmdir()
+
+
+# Failures.
+
+
+def test_a_failure_of_the_export_leaves_all_as_before(box: Crossed) -> None:
+    (box.data("amd64") / "global/pg_control").write_bytes(bytes(8192))
+    with pytest.raises(ForgeError):
+        box.back().carry_out(yes)
+    check_as_before(box)
+    assert not box.back()._intent.exists()
+    assert list((box.root / "data/forge/archive").iterdir()) == []
+
+
+def test_too_little_space_is_seen_before_anything_is_written(
+    same: Crossed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("applianceforge.system.files.free_bytes", lambda _path: 1 << 20)
+    with pytest.raises(InhibitedError) as caught:
+        same.back().carry_out(yes)
+    assert caught.value.status == 23
+    check_as_before(same)
+    assert list((same.root / "data/forge/archive").iterdir()) == []
+
+
+def test_old_data_that_lost_rows_is_no_way_back(box: Crossed) -> None:
+    box.execute("i386", "DELETE FROM public.attachment WHERE id = 1")
+    with pytest.raises(NoWayBackError, match="not what it was at the crossing") as caught:
+        box.back().carry_out(yes)
+    assert caught.value.evidence == ("mail.public.attachment: 3 rows then, 2 now",)
+    check_as_before(box)
+
+
+def test_an_update_that_came_in_between_is_seen(box: Crossed) -> None:
+    def meanwhile(_way: object, _archived: Archived) -> bool:
+        Loader(box.root / "boot/loader", Effects()).begin_writing(Slot.A)
+        return True
+
+    with pytest.raises(NoWayBackError, match="another release is being written"):
+        box.back().carry_out(meanwhile)
+    assert box.box.places.epoch.read_text() == "amd64\n"
+    assert box.ran == [STOPPED, STARTED]
+
+
+def decide(box: Crossed) -> Outside:
+    """Decide alone, as `carry_out` does at its end."""
+    back: GoingBack = box.back()
+    outside = Outside(box.box.places, back.tools, back.effects)
+    try:
+        with outside:
+            back._decide(outside)
+    finally:
+        assert box.box.rules[0] == "ports-shut"
+    return outside
+
+
+def test_a_slot_that_cannot_be_marked_takes_the_epoch_back(light: Crossed) -> None:
+    Loader(light.root / "boot/loader", Effects()).begin_writing(Slot.A)
+    with pytest.raises(ForgeError, match="nothing would be left to start"):
+        decide(light)
+    assert light.box.places.epoch.read_text() == "amd64\n"
+    assert floor.read(light.box.places) == FLOOR
+    assert light.ran == [STOPPED, STARTED]
+    assert light.box.rules == ["ports-shut", "ports-open"]
+
+
+def test_an_epoch_that_cannot_be_written_changes_nothing(
+    light: Crossed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = []
+
+    def full(*_words: object) -> None:
+        failed.append(1)
+        raise ProgramFailedError("no room")
+
+    monkeypatch.setattr("applianceforge.migrate.back.write_epoch", full)
+    with pytest.raises(ProgramFailedError, match="no room"):
+        decide(light)
+    assert failed == [1]
+    check_as_before(light)
+
+
+def test_a_mark_that_fails_after_it_was_made_counts(
+    light: Crossed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_words: object) -> None:
+        raise BootEnvironmentError("the marker cannot be written")
+
+    monkeypatch.setattr(Loader, "_withdraw_marker", fails)
+    decide(light)
+    check_back(light)
+    assert light.boots() == "i386"
+
+
+def test_where_nobody_knows_it_stays_shut_until_a_restart(
+    light: Crossed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_words: object) -> None:
+        raise BootEnvironmentError("the disk is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Loader, "_put", fails)
+        patched.setattr(Loader, "read", fails)
+        patched.setattr(Loader, "_read_or_renew", lambda *_words: CROSSED)
+        with pytest.raises(BootEnvironmentError, match="nobody knows") as caught:
+            decide(light)
+    assert "restart" in caught.value.hint
+    assert light.ran == [STOPPED]
+    assert light.box.rules == ["ports-shut"]
+    # Nothing was on the disk, so the 64-bit release starts, and serves.
+    assert light.boots() == "amd64"
+    check_consistent(light, "amd64")
+
+
+def test_an_epoch_that_cannot_be_taken_back_is_taken_back_by_the_next_boot(
+    light: Crossed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Architecture] = []
+
+    def once(places: object, architecture: Architecture, effects: Effects) -> None:
+        written.append(architecture)
+        if len(written) > 1:
+            raise ProgramFailedError("no room")
+        write_epoch(light.box.places, architecture, effects)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("applianceforge.migrate.back.write_epoch", once)
+        Loader(light.root / "boot/loader", Effects()).begin_writing(Slot.A)
+        with pytest.raises(BootEnvironmentError, match="could not go back") as caught:
+            decide(light)
+    assert written == [Architecture.I386, Architecture.AMD64]
+    assert "restart" in caught.value.hint
+    assert light.ran == [STOPPED]
+    assert light.boots() == "amd64"
+    check_consistent(light, "amd64")
+
+
+# The services.
+
+
+def test_services_that_were_down_stay_down(same: Crossed) -> None:
+    same.box.write("state/forge-statistics.service", "inactive")
+    with pytest.raises(NotConfirmedError):
+        same.back().carry_out(no)
+    assert same.ran == ["stop forge-postgresql.service", "start forge-postgresql.service"]
+
+
+def test_services_that_do_not_stop_are_started_again(same: Crossed) -> None:
+    same.box.write("fails-stop", "")
+    with pytest.raises(ProgramFailedError):
+        same.back().carry_out(yes)
+    check_as_before(same)
+    assert not (same.root / "data/forge/archive").exists()
+
+
+def test_services_that_do_not_come_up_again_are_told(same: Crossed) -> None:
+    same.box.write("fails-start", "")
+    with pytest.raises(ProgramFailedError, match="could not be started again") as caught:
+        same.back().carry_out(no)
+    assert "systemctl reboot" in caught.value.hint
+    assert "nobody said yes" in caught.value.evidence[0]
+    assert same.box.rules == ["ports-shut", "ports-open"]
+
+
+def test_what_came_in_is_counted_while_it_serves(same: Crossed) -> None:
+    way = same.back().look()
+    with same.serving("amd64"):
+        news = same.back().news(way)
+    assert not news.exact
+    assert [one.name for one in news.changed] == ["mail.public.message_2023"]
+    assert news.rows_more == 25
+    assert news.rrds.updated == 1
+    assert same.ran == []
+    # And without a server that serves, by one of our own.
+    assert same.back().news(way) == news
+
+
+def test_what_serves_is_not_stopped_by_force(same: Crossed) -> None:
+    with same.serving("amd64"), pytest.raises(ForgeError, match="runs on"):
+        same.back().carry_out(yes)
+    check_as_before(same)
+
+
+def test_a_name_that_is_taken_is_refused_first(same: Crossed) -> None:
+    taken = same.root / "taken"
+    taken.mkdir()
+    with pytest.raises(SettingsError, match="already there"):
+        same.back().carry_out(yes, taken)
+    with pytest.raises(SettingsError, match="no directory"):
+        same.back().carry_out(yes, same.root / "nowhere/archive")
+    assert same.ran == []
+    assert list(taken.iterdir()) == []
+
+
+def test_only_one_goes_back_at_a_time(same: Crossed) -> None:
+    def again(_way: object, _archived: Archived) -> bool:
+        with pytest.raises(ForgeError, match="already at work"):
+            same.back().carry_out(yes)
+        return False
+
+    with pytest.raises(NotConfirmedError):
+        same.back().carry_out(again)
+    # The second one touched neither services nor ports.
+    assert same.ran == [STOPPED, STARTED]
+
+
+def test_a_damaged_note_is_told(same: Crossed) -> None:
+    same.box.write("data/forge/back.json", "{")
+    with pytest.raises(SettingsError, match="damaged"):
+        same.back().carry_out(yes)
+    check_as_before(same)
+
+
+def test_the_new_data_is_the_source_of_the_archive(same: Crossed) -> None:
+    settings = back_counts.of_the_new(same.back().look().settings)
+    assert settings.source.postgres is not None
+    assert settings.source.postgres.data == same.data("amd64")
+    assert settings.source.tree == same.new_tree.root
+    assert settings.target.postgres is None
+    assert os.fspath(settings.work.directory).endswith("data/forge/work")
