@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -132,10 +133,9 @@ def from_module(uri: str, role: Role, number: int, secrets: Secrets) -> MadeKey:
         SigningKeyError: There is no such key, or the module cannot be reached.
     """
     name = f"{role.value}-{number}"
-    scheme, _, rest = uri.partition(":")
-    key_id, _, query = rest.partition("?")
-    label = query.partition("label=")[2] or None
-    if f"{scheme}:" != HSM_SCHEME or (key_id and not key_id.isdigit()):
+    key_id, _, query = uri.removeprefix(HSM_SCHEME).partition("?")
+    label = dict(parse_qsl(query)).get("label")
+    if not uri.startswith(HSM_SCHEME) or not (key_id.isdigit() or not key_id):
         raise SigningKeyError(
             f"{uri} is no URI of a key in a security module", hint="write hsm:NUMBER?label=TOKEN"
         )

@@ -92,8 +92,8 @@ def resume(layout: Layout, effects: Effects) -> str:
         _place(layout, line["from"], line["to"], effects)
     for path in order["removes"]:
         files.remove_tree(layout.directory / path, effects)
+    # From here on it is done; what else lies there, the next change removes.
     files.remove_tree(layout.outgoing / "order.json", effects)
-    files.remove_tree(layout.outgoing, effects)
     return str(order["doing"])
 
 
