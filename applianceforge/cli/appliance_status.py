@@ -5,10 +5,15 @@ from pathlib import Path
 
 import click
 
+from applianceforge.cli import update_status_words
 from applianceforge.cli.settle import root_option
 from applianceforge.cli.summary import duration, size, visible
 from applianceforge.migrate import boot_overview, boot_services
 from applianceforge.migrate.boot_overview import Failure, Overview, SlotView
+from applianceforge.model.errors import ForgeError
+from applianceforge.release import settings_files, update_status
+from applianceforge.release.update_places import UpdatePlaces
+from applianceforge.release.update_status import Seen
 from applianceforge.slots import reasons
 from applianceforge.slots.places import BootPlaces
 
@@ -40,9 +45,23 @@ def status_command(root: Path, as_json: bool) -> int:
       67  it runs, but the other slot was given up: an update or a migration failed
       68  a service that must be up has failed
     """
-    found = boot_overview.gather(BootPlaces(root), _show(root))
-    click.echo(boot_overview.document(found) if as_json else "\n".join(lines(found)))
+    places = UpdatePlaces(root)
+    found = boot_overview.gather(BootPlaces(root), _show(root), _retention_days(places))
+    update = update_status.read(places.status)
+    if update is not None and not update_status_words.concerns(update, found.release):
+        update = None
+    if as_json:
+        click.echo(boot_overview.document(found, None if update is None else update.fields))
+    else:
+        click.echo("\n".join(lines(found, update)))
     return exit_status(found)
+
+
+def _retention_days(places: UpdatePlaces) -> float | None:
+    try:
+        return settings_files.read(places).retention_days
+    except ForgeError:
+        return None  # `applianceforge update` says what is wrong with them.
 
 
 def _show(root: Path) -> tuple[str, ...]:
@@ -62,8 +81,13 @@ def exit_status(found: Overview) -> int:
     return GIVEN_UP if found.failure is not None else WELL
 
 
-def lines(found: Overview) -> list[str]:
-    """Return what a person reads."""
+def lines(found: Overview, update: Seen | None = None) -> list[str]:
+    """Return what a person reads.
+
+    Args:
+        found: Where the appliance stands.
+        update: How far an update is, or how the last one ended.
+    """
     release = found.release
     shown = [f"{release.name} {release.version}, {release.architecture.value}"]
     if found.epoch is not None:
@@ -82,6 +106,8 @@ def lines(found: Overview) -> list[str]:
         shown += ["", *_migration(found)]
     if found.failure is not None:
         shown += ["", *_failure(found.failure)]
+    if update is not None and (told := update_status_words.lines(update)):
+        shown += ["", *told]
     if found.way_back_until_s is not None:
         shown += [
             "",

@@ -140,7 +140,7 @@ def _update(session: Session, request: Request) -> int:
     with session.source(request.origin) as source:
         found = _looked(session, source, request)
         if not request.as_json:
-            click.echo("\n".join(update_words.proposal_lines(found)))
+            click.echo(update_words.proposal_text(found))
         if found.refused or found.hop is None or not request.changes:
             return _told(found, request)
         if found.starts_next:
@@ -206,7 +206,7 @@ def _restarted(
         )
     elif hop is not None and installed is not None:
         slot = session.box.disk.booted.other.value
-        click.echo("\n".join(update_words.installed_lines(hop, installed, slot)))
+        click.echo(update_words.wrapped(update_words.installed_lines(hop, installed, slot)))
     if request.reboot:
         session.restart()
     elif not request.as_json and installed is not None:

@@ -66,7 +66,7 @@ def _look(session: Session, origin: str) -> int:
     settings = session.box.settings
     with session.source(origin) as source:
         found = _looked(session, source)
-        click.echo("\n".join(update_words.proposal_lines(found)))
+        click.echo(update_words.proposal_text(found))
         if found.refused:
             return found.report.exit_status
         if found.hop is None or found.starts_next or found.waits or found.given_up:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import Any
 
 from applianceforge.cli.summary import size, visible
-from applianceforge.cli.terminal import style
+from applianceforge.cli.terminal import columns, style
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.report import Severity
 from applianceforge.preflight import render
@@ -27,7 +28,7 @@ def named(offer: Offer) -> str:
     return f"{offer.version} ({offer.architecture.value})"
 
 
-def proposal_lines(found: Proposal) -> list[str]:
+def proposal_text(found: Proposal) -> str:
     """Return what a person reads before being asked."""
     box = found.box
     shown = [
@@ -35,14 +36,36 @@ def proposal_lines(found: Proposal) -> list[str]:
         f" ({box.release.architecture.value}) runs from slot {box.disk.booted.value}."
     ]
     if found.refused:
-        shown += ["", *_refusal(found)]
-    elif found.hop is None or found.plan.goal is None:
+        # Its lines have their width, and what is longer is to be copied whole.
+        return "\n".join([wrapped(shown), "", *_refusal(found)])
+    if found.hop is None or found.plan.goal is None:
         shown += ["Nothing newer is offered.", *_further(found)]
     else:
         shown += [*_way(found.plan.hops, found.plan.goal), *_further(found), ""]
         shown += _now(found, found.hop)
     shown += [f"Only root sees {what}." for what in box.unseen]
-    return shown
+    return wrapped(shown)
+
+
+def wrapped(lines: list[str]) -> str:
+    """Return lines as a text that is no wider than the terminal; indented ones stay indented."""
+    width = columns()
+    told: list[str] = []
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        long = len(line) > width
+        told += (
+            textwrap.wrap(
+                line,
+                width,
+                subsequent_indent=indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            if long
+            else [line]
+        )
+    return "\n".join(told)
 
 
 def _refusal(found: Proposal) -> list[str]:

@@ -250,8 +250,13 @@ def way_back(places: BootPlaces) -> WayBack | None:
     return WayBack(events[journal.Event.PUBLISHED], found.work.retention_days)
 
 
-def document(found: Overview) -> str:
-    """Return the same for a program; `status.schema.json` beside this module is the schema."""
+def document(found: Overview, update: Mapping[str, Any] | None = None) -> str:
+    """Return the same for a program; `status.schema.json` beside this module is the schema.
+
+    Args:
+        found: Where the appliance stands.
+        update: What is known of its update.
+    """
     shut = reasons.explain(found.shut) if found.shut else None
     fields = {
         "schema": 1,
@@ -281,6 +286,7 @@ def document(found: Overview) -> str:
         },
         "failure": None if found.failure is None else _failure_fields(found.failure),
         "migration": found.migration,
+        "update": update,
         "way_back_until": found.way_back_until_s,
     }
     return json.dumps(fields, ensure_ascii=False, indent=1)

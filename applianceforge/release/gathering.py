@@ -18,7 +18,7 @@ from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import BootDiskError, ForgeError
 from applianceforge.preflight import gather as preflight_gather
 from applianceforge.preflight.facts import Facts
-from applianceforge.release import settings
+from applianceforge.release import settings_files
 from applianceforge.release.settings import UpdateSettings
 from applianceforge.release.update_places import UpdatePlaces
 from applianceforge.slots import disk, floor, layout, writing
@@ -26,7 +26,6 @@ from applianceforge.slots.description import Description
 from applianceforge.slots.disk import BootDisk
 from applianceforge.slots.environment import Loader
 from applianceforge.slots.places import BootPlaces, Release, read_epoch, read_release
-from applianceforge.system import files
 from applianceforge.system.effects import Effects
 
 _ROOT = Path("/")
@@ -118,7 +117,7 @@ def gather(
         disk=found,
         environment=Loader(found.loader, effects).read(),
         held=_held(found, effects) if privileged else None,
-        settings=read_settings(own),
+        settings=settings_files.read(own),
         machine_id=_text(own.machine_id),
         floor=_floor(places),
         epoch=read_epoch(places),
@@ -159,21 +158,6 @@ def boot_disk(root: Path) -> BootDisk:
         slot_b=root / "dev/slot-b",
         data=None,
     )
-
-
-def read_settings(places: UpdatePlaces) -> UpdateSettings:
-    """Return the settings of the update.
-
-    Raises:
-        SettingsError: They are wrong.
-        AccessDeniedError: They may not be read.
-    """
-    found = []
-    for path in places.settings:
-        with files.named_errors(path, "read the settings"):
-            if path.exists():
-                found.append((str(path), path.read_text(errors="replace")))
-    return settings.decode(found)
 
 
 def _held(found: BootDisk, effects: Effects) -> Description | None:

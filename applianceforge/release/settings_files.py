@@ -1,0 +1,23 @@
+"""Read the settings of an appliance's update."""
+
+from __future__ import annotations
+
+from applianceforge.release import settings
+from applianceforge.release.settings import UpdateSettings
+from applianceforge.release.update_places import UpdatePlaces
+from applianceforge.system import files
+
+
+def read(places: UpdatePlaces) -> UpdateSettings:
+    """Return what the vendor's and the administrator's settings say together.
+
+    Raises:
+        SettingsError: They are wrong.
+        AccessDeniedError: They may not be read.
+    """
+    found = []
+    for path in places.settings:
+        with files.named_errors(path, "read the settings"):
+            if path.exists():
+                found.append((str(path), path.read_text(errors="replace")))
+    return settings.decode(found)
