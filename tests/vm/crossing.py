@@ -375,6 +375,92 @@ def cuts(disk: Path, told: Told) -> None:
         assert begun >= 2, "no cut came in the middle of the migration"
 
 
+LATER = "after the crossing"
+_BACK_S = 600.0
+
+
+def back(disk: Path, told: Told) -> None:
+    """A person goes back to 32 bits: the data of the crossing serves, what came in is archived."""
+    with machine(disk, WIDE, "back") as box:
+        box.wait_for_console_text("Slot b starts", timeout_s=BOOT_S)
+        check_crossed(box, told)
+        floor = json.loads(box.succeed("cat /data/forge/floor"))
+        assert floor["architecture"] == "amd64"
+        say("it has crossed; rows and values come in")
+        psql(
+            box,
+            f"INSERT INTO public.crossing SELECT n, '{LATER}' FROM generate_series(9001, 9025) n",
+        )
+        box.succeed(f"rrdtool update /data/amd64/rrd/{RRD} {_RRD_BEGAN + 1000 * _RRD_STEP_S}:5")
+
+        looked = json.loads(
+            box.succeed("applianceforge migrate back --check --json", timeout_s=_BACK_S)
+        )
+        assert looked["way_back"]
+        assert looked["slot"] == "a"
+        assert "gateway.public.crossing" in _more(looked["news"])
+        refused = box.run("applianceforge migrate back", timeout_s=_BACK_S)
+        assert refused.status == 82, refused
+        check_serves(box)
+
+        done = json.loads(
+            box.succeed("applianceforge migrate back --yes --json", timeout_s=_BACK_S)
+        )
+        assert done["news"]["exact"]
+        assert _more(done["news"])["gateway.public.crossing"] == 25
+        assert done["news"]["rrds"]["updated"] >= 1
+        place = done["archive"]["path"]
+        say(f"{done['archive']['rows']} rows are in {place}")
+        box.fail("systemctl is-active forge-postgresql", "systemctl is-active forge-statistics")
+        assert ports_of(box) == set()
+        assert box.succeed(f"stat -c %a {place} {place}/manifest.json").split() == ["700", "600"]
+        box.reboot(timeout_s=BOOT_S)
+
+        box.wait_for_console_text("Slot a starts", timeout_s=BOOT_S)
+        check_went_back(box, told, place)
+        box.reboot(timeout_s=BOOT_S)
+        check_went_back(box, told, place)
+        again = box.run("applianceforge migrate back --yes", timeout_s=_BACK_S)
+        assert again.status == 83, again
+
+
+def _more(news: dict[str, Any]) -> dict[str, int]:
+    """Return how many rows more each table has that grew."""
+    return {
+        one["name"]: one["now"] - (one["then"] or 0)
+        for one in news["tables"]
+        if one["change"] in ("more", "new")
+    }
+
+
+def check_serves(box: Machine) -> None:
+    """Prove that its services are up and its ports open."""
+    box.succeed("systemctl is-active forge-postgresql forge-statistics ssh")
+    assert 25 in ports_of(box)
+
+
+def check_went_back(box: Machine, told: Told, place: str) -> None:
+    """Prove that a box serves as 32-bit with the data of the crossing, and has the archive."""
+    box.wait_for_unit("forge-settle.service", timeout_s=BOOT_S)
+    assert box.succeed("uname -m").strip() == "i686"
+    box.wait_for_unit("forge-postgresql.service", timeout_s=BOOT_S)
+    box.wait_for_unit("forge-statistics.service", timeout_s=BOOT_S)
+    check_serves(box)
+    assert box.succeed("cat /data/forge/epoch").strip() == "i386"
+    box.succeed("test -e /data/forge/source-used && test ! -e /data/forge/floor")
+    assert psql(box, DIGEST) == told.rows
+    same_values(box.succeed(FETCH.format("/data/i386")), told.values)
+    assert "went-back" in history_of(box)
+    # Any machine reads the archive, this one too.
+    dump = f"{place}/databases/gateway"
+    program = "/usr/lib/postgresql/15/bin/pg_restore"
+    rows = box.succeed(
+        f"{program} --data-only --table=crossing --file=- {dump} | grep -c '{LATER}'"
+    )
+    assert int(rows) == 25
+    box.succeed(f"test -s {place}/rrd/{RRD}.zst")
+
+
 SCENES: dict[str, Callable[[Path, Told], None]] = {
     "refusal": refusal,
     "crossing": crossing,
@@ -382,6 +468,7 @@ SCENES: dict[str, Callable[[Path, Told], None]] = {
     "panic": panic,
     "hang": hang,
     "cuts": cuts,
+    "back": back,
 }
 
 
