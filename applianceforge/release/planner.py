@@ -142,6 +142,8 @@ def _refusal(graph: Graph, installed: Installed, host: Host, wanted: str) -> Fin
     """Return why a version that was asked for is not to be had at all."""
     named = [one for one in graph.offers if ordering.compare(one.version, wanted) == 0]
     mine = [one for one in named if host.channel in one.channels]
+    if not ordering.is_version(wanted):
+        return planner_findings.unknown(wanted, [one.version for one in graph.offers])
     if host.floor and ordering.compare(wanted, host.floor) < 0:
         return planner_findings.below_floor(wanted, host.floor)
     if ordering.compare(wanted, installed.version) < 0:
