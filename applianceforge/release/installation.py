@@ -16,17 +16,17 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import zstandard
 
 from applianceforge.model.errors import PayloadError, SettingsError, SlotError, WrongBundleError
 from applianceforge.release import index as index_codec
+from applianceforge.release.arriving import Arriving
 from applianceforge.release.index import BLOCK_BYTES, Frame, Index, Run
 from applianceforge.release.manifest import Manifest
 from applianceforge.release.requests import requests_for
@@ -40,17 +40,16 @@ from applianceforge.slots.layout import Slot
 from applianceforge.slots.sealing import Opening, Partition, Unsealed
 from applianceforge.system.effects import Effects
 from applianceforge.system.in_place import InPlace
+from applianceforge.system.parallel import in_order
 from applianceforge.system.progress import Counter, ProgressSink, StepEnded, StepStarted
 
 _STEPS = 4
-_WORKERS = 2
+# Two that unpack and prove, and one that may wait for the disk.
+_WORKERS = 3
 # Chunks of 1 MiB that were read and are not looked at yet.
 _AHEAD = 4
 # What a power cut may take back of what was written.
 _UNFLUSHED_BYTES = 32 << 20
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -191,20 +190,16 @@ class _Installation:
             zeroed = self.blocks.there - before
             if booted is not None and self.blocks.there < self.blocks.count:
                 self.blocks.look_out()
-                try:
-                    with InPlace(booted, effects, writable=False) as partition:
-                        self._copy_from(partition, counter)
-                except SettingsError:
-                    # What cannot be read there can still be fetched.
-                    pass
-            self.unsealed.flush()
+                with InPlace(booted, effects, writable=False) as partition:
+                    self._copy_from(partition, counter)
         copied = self.blocks.there - before - zeroed
         return zeroed * BLOCK_BYTES, copied * BLOCK_BYTES
 
     def _copy_from(self, partition: Partition, counter: Counter) -> None:
-        for chunk, digests in self._looked_at(partition.read_from_disk(partition.size_bytes)):
+        readable = _while_readable(partition.read_from_disk(partition.size_bytes))
+        for chunk, digests in self._looked_at(readable):
             view = memoryview(chunk)
-            for run, number in _runs(self.blocks.wanted(digests)):
+            for run, number in self.blocks.wanted(digests):
                 at = number * BLOCK_BYTES
                 self.unsealed.write(
                     run.first * BLOCK_BYTES, view[at : at + run.blocks * BLOCK_BYTES]
@@ -225,37 +220,35 @@ class _Installation:
         waiting: deque[tuple[Frame, Future[None]]] = deque()
         with self._step("slot.fetch", "Fetch what is missing", 3, total) as counter:
             unflushed = pending = 0
+            flushing: Future[None] = self.pool.submit(self.unsealed.flush)
 
             def take_oldest() -> None:
-                nonlocal unflushed, pending
+                nonlocal unflushed, pending, flushing
                 frame, future = waiting.popleft()
                 future.result()
                 pending -= frame.size_bytes
                 unflushed += frame.blocks * BLOCK_BYTES
                 if unflushed >= _UNFLUSHED_BYTES:
-                    self.unsealed.flush()
+                    flushing.result()
+                    flushing = self.pool.submit(self.unsealed.flush)
                     unflushed = 0
 
             for request in requests:
-                stream = _Stream(
-                    self.source.fetch(
-                        self.manifest.payload.path,
-                        request.size_bytes,
-                        request.at_bytes,
-                        request.size_bytes,
-                    ),
-                    request.at_bytes,
-                    lambda size: counter.advance(add_bytes=size),
+                size_bytes, at_bytes = request.size_bytes, request.at_bytes
+                answer = self.source.fetch(
+                    self.manifest.payload.path, size_bytes, at_bytes, size_bytes
                 )
+                arriving = Arriving(answer, at_bytes, lambda size: counter.advance(add_bytes=size))
                 for frame in request.frames:
                     while waiting and pending + frame.size_bytes > most:
                         take_oldest()
                     pending += frame.size_bytes
-                    packed = stream.read(frame.at_bytes, frame.size_bytes)
+                    packed = arriving.read(frame.at_bytes, frame.size_bytes)
                     waiting.append((frame, self.pool.submit(self._put, frame, packed)))
-                stream.end()
+                arriving.end()
             while waiting:
                 take_oldest()
+            flushing.result()
         return counter.done_bytes
 
     def _put(self, frame: Frame, packed: bytes) -> None:
@@ -295,7 +288,7 @@ class _Installation:
 
             def prove(chunks: Iterator[bytes]) -> None:
                 whole = hashlib.sha256()
-                for chunk, _ in _in_order(self.pool, whole.update, chunks, most=1):
+                for chunk, _ in in_order(self.pool, whole.update, chunks, most=1):
                     counter.advance(add_bytes=len(chunk))
                 if whole.hexdigest() != self.manifest.slot_sha256:
                     self._refuse_content()
@@ -341,7 +334,7 @@ class _Installation:
 
     def _looked_at(self, chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Return chunks with the digests of their blocks."""
-        return _in_order(self.pool, digests_of, chunks, most=_AHEAD)
+        return in_order(self.pool, digests_of, chunks, most=_AHEAD)
 
     @contextmanager
     def _step(self, key: str, title: str, number: int, total_bytes: int) -> Iterator[Counter]:
@@ -352,76 +345,7 @@ class _Installation:
         self.sink.emit(StepEnded(key, time.monotonic() - began, counter.done_bytes, 0, ""))
 
 
-class _Stream:
-    """The frames in an answer of a source, which comes in chunks of any size."""
-
-    def __init__(self, chunks: Iterator[bytes], at_bytes: int, told: Callable[[int], None]) -> None:
-        self._chunks, self._told = chunks, told
-        self._kept = bytearray()
-        self._at_bytes = at_bytes
-
-    def read(self, at_bytes: int, size_bytes: int) -> bytes:
-        """Return bytes, and forget all that lies before them."""
-        self._fill(at_bytes - self._at_bytes)
-        del self._kept[: at_bytes - self._at_bytes]
-        self._fill(size_bytes)
-        found = bytes(self._kept[:size_bytes])
-        del self._kept[:size_bytes]
-        self._at_bytes = at_bytes + size_bytes
-        return found
-
-    def end(self) -> None:
-        """Let the source see the end of its answer.
-
-        Raises:
-            PayloadError: More comes than was asked for.
-        """
-        if self._kept or next(self._chunks, b""):
-            raise PayloadError(
-                "the source sends more than it was asked for",
-                hint="tell your vendor: the server is broken",
-            )
-
-    def _fill(self, size_bytes: int) -> None:
-        while len(self._kept) < size_bytes:
-            chunk = next(self._chunks, b"")
-            if not chunk:
-                raise PayloadError(
-                    "the payload was cut short",
-                    hint="run the same command again: what was proved is not fetched again",
-                )
-            self._kept += chunk
-            self._told(len(chunk))
-
-
-def _runs(pairs: list[tuple[int, int]]) -> Iterator[tuple[Run, int]]:
-    """Join pairs (block there, number here) to runs of blocks that are in order in both."""
-    first = number = blocks = 0
-    for target, here in sorted(pairs, key=lambda pair: (pair[0] - pair[1], pair[0])):
-        if blocks and (target, here) == (first + blocks, number + blocks):
-            blocks += 1
-            continue
-        if blocks:
-            yield Run(first, blocks), number
-        first, number, blocks = target, here, 1
-    if blocks:
-        yield Run(first, blocks), number
-
-
-def _in_order(
-    pool: ThreadPoolExecutor,
-    work: Callable[[_Item], _Result],
-    items: Iterable[_Item],
-    *,
-    most: int,
-) -> Iterator[tuple[_Item, _Result]]:
-    """Return items with what comes of each, in order; `most` are worked on meanwhile."""
-    waiting: deque[tuple[_Item, Future[_Result]]] = deque()
-    for item in items:
-        if len(waiting) >= most:
-            first, future = waiting.popleft()
-            yield first, future.result()
-        waiting.append((item, pool.submit(work, item)))
-    while waiting:
-        first, future = waiting.popleft()
-        yield first, future.result()
+def _while_readable(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Return chunks up to where they cannot be read: what lies there can still be fetched."""
+    with suppress(SettingsError):
+        yield from chunks

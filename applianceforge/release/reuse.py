@@ -20,14 +20,15 @@ _WORDS = DIGEST_BYTES // 4
 
 def digests_of(content: bytes) -> bytes:
     """Return the digests of whole blocks, one after the other; that of zeros is zeros."""
-    found = []
-    for at in range(0, len(content) - BLOCK_BYTES + 1, BLOCK_BYTES):
-        block = content[at : at + BLOCK_BYTES]
-        if block == _ZEROS:
-            found.append(ZEROS_DIGEST)
-        else:
-            found.append(hashlib.sha256(block).digest()[:DIGEST_BYTES])
-    return b"".join(found)
+    sha256 = hashlib.sha256
+    blocks = (
+        content[at : at + BLOCK_BYTES]
+        for at in range(0, len(content) - BLOCK_BYTES + 1, BLOCK_BYTES)
+    )
+    return b"".join(
+        ZEROS_DIGEST if block == _ZEROS else sha256(block).digest()[:DIGEST_BYTES]
+        for block in blocks
+    )
 
 
 class Blocks:
@@ -111,14 +112,29 @@ class Blocks:
                     place = (place + 1) & mask
                 table[place] = block + 1
 
-    def wanted(self, digests: bytes) -> list[tuple[int, int]]:
-        """Return where blocks are missing that are elsewhere, as (missing block, number here).
+    def wanted(self, digests: bytes) -> Iterator[tuple[Run, int]]:
+        """Return what is missing and lies elsewhere, as runs with the number of the first there.
 
         Args:
             digests: Of blocks that lie one after the other somewhere else.
         """
-        found = []
-        expected, table, there = self._expected, self._table, self._there
+        # By how far each lies from here: what is in order in both places becomes one run.
+        found = self._found(digests)
+        pairs = sorted((block - number, block) for block, number in found.items())
+        first = blocks = apart = 0
+        for distance, block in pairs:
+            if blocks and (distance, block) == (apart, first + blocks):
+                blocks += 1
+                continue
+            if blocks:
+                yield Run(first, blocks), first - apart
+            first, blocks, apart = block, 1, distance
+        if blocks:
+            yield Run(first, blocks), first - apart
+
+    def _found(self, digests: bytes) -> dict[int, int]:
+        found: dict[int, int] = {}
+        expected, table, alike, there = self._expected, self._table, self._alike, self._there
         mask = len(table) - 1
         for number, head in enumerate(array("I", digests)[::_WORDS]):
             place = head & mask
@@ -127,8 +143,8 @@ class Blocks:
                 if expected[at : at + DIGEST_BYTES] == digests[offset : offset + DIGEST_BYTES]:
                     while block:
                         if not there[block - 1]:
-                            found.append((block - 1, number))
-                        block = self._alike[block - 1]
+                            found[block - 1] = number
+                        block = alike[block - 1]
                     break
                 place = (place + 1) & mask
         return found

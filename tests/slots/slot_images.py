@@ -22,6 +22,7 @@ def slot_image(
     kind: str = "ext4",
     options: tuple[str, ...] = (),
     without: str = "",
+    size_mib: int = SIZE_MIB,
 ) -> Path:
     """Make an image with a description, and files that stand for kernel and initrd."""
     tree = place / "tree"
@@ -38,7 +39,7 @@ def slot_image(
     image = place / "slot"
     mke2fs = shutil.which("mke2fs") or "/usr/sbin/mke2fs"
     subprocess.run(
-        [mke2fs, "-q", "-t", kind, *options, "-d", str(tree), str(image), f"{SIZE_MIB}M"],
+        [mke2fs, "-q", "-t", kind, *options, "-d", str(tree), str(image), f"{size_mib}M"],
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -1,0 +1,35 @@
+"""Work on many things at once, and keep their order."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def in_order(
+    pool: ThreadPoolExecutor,
+    work: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    *,
+    most: int,
+) -> Iterator[tuple[_Item, _Result]]:
+    """Return items with what comes of each, in their order.
+
+    Args:
+        pool: Does the work.
+        work: Is given each item; with `most` 1, never two of them at the same time.
+        items: Are taken as they are needed, so that they need not all be in memory.
+        most: So many are worked on, or done and not taken yet, while the next is waited for.
+    """
+    waiting: deque[tuple[_Item, Future[_Result]]] = deque()
+    for item in items:
+        if len(waiting) >= most:
+            first, future = waiting.popleft()
+            yield first, future.result()
+        waiting.append((item, pool.submit(work, item)))
+    while waiting:
+        first, future = waiting.popleft()
+        yield first, future.result()
