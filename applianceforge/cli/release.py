@@ -15,7 +15,7 @@ from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import ExpiredError, RepositoryError, UsageError
 from applianceforge.preflight import release_file
 from applianceforge.preflight.render import printable
-from applianceforge.release import keys, repository_state, repository_status, update_overlay
+from applianceforge.release import bundle, keys, repository_state, repository_status, update_overlay
 from applianceforge.release.adding import Addition
 from applianceforge.release.expiry import Role, State
 from applianceforge.release.graph import STABLE, WHOLE_FLEET, Offer
@@ -177,6 +177,13 @@ def init(
 @click.option("--replaces", multiple=True, help="A withdrawn barrier for which it stands in.")
 @click.option("--minimum-version", help="The oldest version that it may be installed over.")
 @click.option(
+    "--level",
+    type=click.IntRange(1, bundle.LEVEL),
+    default=bundle.LEVEL,
+    show_default=True,
+    help="zstd's: 3 packs in a tenth of the time, a third larger.",
+)
+@click.option(
     "--progress", "shown", type=click.Choice(progress.KINDS), default="auto", show_default=True
 )
 def add(
@@ -187,6 +194,7 @@ def add(
     share: int,
     since: datetime | None,
     minimum_version: str | None,
+    level: int,
     shown: str,
     **offered: Any,
 ) -> None:
@@ -209,7 +217,7 @@ def add(
         Offer(read, crossing=offered["crossing"], replaces=tuple(offered["replaces"])), wish
     )
     with progress.choose(shown) as sink:
-        outcome = _repository(directory).add(Addition(slot, offer), sink)
+        outcome = _repository(directory).add(Addition(slot, offer, level), sink)
     release_view.tell_staged(outcome)
 
 

@@ -33,10 +33,12 @@ class Addition:
     Attributes:
         slot: The slot image, as it is or compressed by zstd.
         offer: What it is and how it is offered; without its bundle.
+        level: zstd's, from 1 to 19.
     """
 
     slot: Path
     offer: Offer
+    level: int = bundle.LEVEL
 
 
 def require_addable(graph: Graph, offer: Offer) -> None:
@@ -124,7 +126,16 @@ def add(
     slot_name = require_same(addition.slot, release)
     references = tuple(_references(layout, graph, release))
     files.make_directory(layout.staged, effects)
-    made = bundle.make(addition.slot, release, slot_name, references, layout.staged, effects, sink)
+    made = bundle.make(
+        addition.slot,
+        release,
+        slot_name,
+        references,
+        layout.staged,
+        effects,
+        sink,
+        level=addition.level,
+    )
     target = bundle_target(release.appliance, release.version, release.architecture)
     path = layout.staged_target(target)
     files.make_directory(path.parent, effects)
