@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import RepositoryError
 from applianceforge.preflight.requirements import Last32Bit, Release
-from applianceforge.release import graph_file
+from applianceforge.release import graph_file, ordering
 from applianceforge.release.graph import Graph, Offer
 from applianceforge.release.graph_file import decode, encode
 
@@ -345,7 +345,7 @@ OFFERS = st.builds(
 
 
 @settings(deadline=None)
-@given(st.lists(OFFERS, max_size=5, unique_by=lambda one: graph_file.ordering.key(one.version)))
+@given(st.lists(OFFERS, max_size=5, unique_by=lambda one: ordering.key(one.version)))
 def test_any_graph_comes_back(offers: list[Offer]) -> None:
     graph = Graph("gateway", tuple(offers))
     again = decode(encode(graph))

@@ -1,6 +1,7 @@
 """The rules of the planner one by one, and what it says when there is no way."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -29,12 +30,12 @@ OLD = Installed("1.0.0", I386)
 NEW = Installed("1.0.0", AMD64)
 
 
-def wide(version: str, minimum: str = "", level: int = 1, **change: object) -> Offer:
-    return replace(Offer(release(version, AMD64, minimum, level)), **change)  # type: ignore[arg-type]
+def wide(version: str, minimum: str = "", level: int = 1, **change: Any) -> Offer:
+    return replace(Offer(release(version, AMD64, minimum, level)), **change)
 
 
-def narrow(version: str, minimum: str = "", **change: object) -> Offer:
-    return replace(Offer(release(version, I386, minimum)), **change)  # type: ignore[arg-type]
+def narrow(version: str, minimum: str = "", **change: Any) -> Offer:
+    return replace(Offer(release(version, I386, minimum)), **change)
 
 
 def way(found: Plan) -> list[str]:
@@ -116,7 +117,7 @@ def test_5_floor() -> None:
         ({"by_request": True}, "release.by-request"),
     ],
 )
-def test_6_offered(change: dict[str, object], key: str) -> None:
+def test_6_offered(change: dict[str, Any], key: str) -> None:
     later = wide("2", **change)
     found = plan(graph(later), NEW, host())
     finding = only(found)
@@ -212,7 +213,7 @@ def test_9_strictly_between() -> None:
     "change",
     [{"since_s": NOW_S + 1}, {"share_percent": 0}, {"by_request": True}, {"withdrawn": "Wrong."}],
 )
-def test_9_a_barrier_that_is_not_offered_blocks(change: dict[str, object]) -> None:
+def test_9_a_barrier_that_is_not_offered_blocks(change: dict[str, Any]) -> None:
     found = plan(graph(wide("2", barrier=True, **change), wide("3"), wide("4")), NEW, host())
     assert found.hops == ()
     assert "3 amd64, 4 amd64" in found.report.findings[0].evidence[0]
