@@ -58,6 +58,20 @@ class Pace:
         """Return how long the next read may take."""
         return max(0.01, min(self.read_s, self.window_s - self._waited_s))
 
+    def timed_out(self, waited_s: float) -> None:
+        """Weigh that nothing came.
+
+        For most of a window, that is a server that went away, and may come back. Otherwise it is
+        the end of a window in which something came.
+
+        Raises:
+            TooSlowError: And that was too little.
+        """
+        if waited_s >= self.window_s / 2:
+            self._waited_s, self._came_bytes = 0.0, 0
+        else:
+            self.came(0, waited_s)
+
     def came(self, count: int, waited_s: float) -> None:
         """Weigh what came in.
 
@@ -95,8 +109,7 @@ class _PacedStream(io.RawIOBase):
         try:
             count = self._stream.readinto(buffer)
         except TimeoutError:
-            # The rest of the window is shorter than a read may take: the window tells.
-            self._pace.came(0, patience_s)
+            self._pace.timed_out(patience_s)
             raise
         self._pace.came(count or 0, time.monotonic() - begin)
         return count

@@ -254,7 +254,11 @@ class Trust:
                 f"{self._name} has no {path} among what is signed", hint=_TELL_VENDOR
             )
         sha256 = info.hashes.get("sha256", "")
-        if info.length > largest_bytes or not sha256:
+        if not sha256:
+            raise ServerAnswerError(
+                f"{self._name} names {path} without a SHA-256 digest", hint=_TELL_VENDOR
+            )
+        if info.length > largest_bytes:
             raise trust_errors.too_large(self._name, path, largest_bytes)
         parent, slash, name = path.rpartition("/")
         try:

@@ -111,6 +111,9 @@ class Server:
 
     Attributes:
         log: What was asked for and sent, in the order of the answers' ends.
+        asked: The paths that were asked for, in the order of the questions.
+        headers: Of each request.
+        connections: How many were made.
     """
 
     def __init__(
@@ -126,6 +129,7 @@ class Server:
     ) -> None:
         self.directory = directory
         self.log: list[Entry] = []
+        self.asked: list[str] = []
         self.connections = 0
         self.headers: list[dict[str, str]] = []
         self.port = port
@@ -166,10 +170,6 @@ class Server:
         """Return how often it did such a thing since the faults were set."""
         with self._lock:
             return self._counts.get(kind, 0)
-
-    def paths(self) -> list[str]:
-        """Return which files were asked for, in order."""
-        return [entry.path for entry in self.log]
 
     def start(self) -> None:
         """Listen; on the same port as before, if it did."""
@@ -266,6 +266,7 @@ class _Answering(BaseHTTPRequestHandler):
         owner = self.server.owner
         self.path_asked = unquote(urlsplit(self.path).path).lstrip("/")
         self.status, self.sent = 0, 0
+        owner.asked.append(self.path_asked)
         owner.headers.append(dict(self.headers.items()))
         self.fault = owner._next_fault(self.path_asked)
         try:
