@@ -18,7 +18,7 @@ from applianceforge.release.gathering import Box
 from applianceforge.release.intent import Consent, Intent, Phase
 from applianceforge.release.proposal import Proposal
 from applianceforge.release.recording import judged
-from applianceforge.release.update import Surroundings
+from applianceforge.release.update import Surroundings, tell_activated
 from applianceforge.release.update_status import Named, Result, Story, UpdateState
 from applianceforge.slots import reasons, states
 from applianceforge.slots.history import Happening
@@ -72,6 +72,8 @@ def look(around: Surroundings, box: Box) -> Found:
         )
     startable = states.state_of(box.environment, other) is not State.NOT_BOOTABLE
     if startable and box.environment.primary == other.value and _is_installed(box, agreed):
+        if agreed.phase is not Phase.ACTIVATED:
+            tell_activated(around, box, agreed)
         return Found(agreed, Next.RESTART)
     if agreed.phase is Phase.ACTIVATED:
         return _over(

@@ -58,7 +58,6 @@ _UPDATES = (
     Happening.UPDATE_FAILED.value,
     Happening.UPDATED.value,
 )
-Number = int | float
 
 
 @dataclass(frozen=True)
@@ -228,33 +227,8 @@ class Update:
             agreed = replace(noting.agreed, phase=Phase.INSTALLED, attempts=0)
             intent.write(places.intent, agreed, effects)
         SlotWriter(box.disk, loader, effects, self.around.sink).activate(box.verdict)
-        agreed = replace(agreed, phase=Phase.ACTIVATED)
-        intent.write(places.intent, agreed, effects)
-        self._tell_installed(box, agreed, installed)
-        bundle_cache.forget(places, effects)
+        tell_activated(self.around, box, agreed, installed)
         return installed
-
-    def _tell_installed(self, box: Box, agreed: Intent, installed: Installed | None) -> None:
-        figures: dict[str, Number] = {}
-        if installed is not None:
-            figures = {
-                "fetched_bytes": installed.fetched_bytes,
-                "copied_bytes": installed.copied_bytes,
-                "kept_bytes": installed.kept_bytes,
-            }
-        self.around.tell_since(
-            box,
-            Happening.UPDATE_INSTALLED,
-            agreed.since_s,
-            **{"from": agreed.origin, "to": agreed.target, "by": agreed.by.value},
-            **figures,
-        )
-        story = Story(
-            Named(box.release.version, box.release.architecture),
-            Named(agreed.version, agreed.architecture),
-            by=agreed.by.value,
-        )
-        self.around.status.tell(UpdateState.ACTIVATED, story)
 
     def _stopped(self, story: Story, *, withdrawn: bool) -> None:
         self.around.status.tell(UpdateState.STOPPED, story)
@@ -287,6 +261,47 @@ class Update:
                 # That the network was away says nothing against the next attempt.
                 fewer = replace(kept, attempts=max(0, kept.attempts - 1))
                 intent.write(places.intent, fewer, self.around.effects)
+
+
+def tell_activated(
+    around: Surroundings, box: Box, agreed: Intent, installed: Installed | None = None
+) -> None:
+    """Note that the release starts next, wherever a cut may have come; again does no harm.
+
+    Args:
+        around: Where it is told.
+        box: The appliance.
+        agreed: What was agreed to.
+        installed: What was fetched, if that is known.
+
+    Raises:
+        ForgeError: The intent cannot be written.
+    """
+    figures: dict[str, int] = {}
+    if installed is not None:
+        figures = {
+            "fetched_bytes": installed.fetched_bytes,
+            "copied_bytes": installed.copied_bytes,
+            "kept_bytes": installed.kept_bytes,
+        }
+    around.tell_since(
+        box,
+        Happening.UPDATE_INSTALLED,
+        agreed.since_s,
+        **{"from": agreed.origin, "to": agreed.target, "by": agreed.by.value},
+        **figures,
+    )
+    story = Story(
+        Named(box.release.version, box.release.architecture),
+        Named(agreed.version, agreed.architecture),
+        by=agreed.by.value,
+    )
+    around.status.tell(UpdateState.ACTIVATED, story)
+    bundle_cache.forget(around.update_places, around.effects)
+    # Last: until then all this is done again.
+    activated = replace(agreed, phase=Phase.ACTIVATED)
+    if activated != agreed:
+        intent.write(around.update_places.intent, activated, around.effects)
 
 
 def prepare(places: UpdatePlaces, effects: Effects) -> None:

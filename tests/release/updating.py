@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from applianceforge.cli import update_alone
+from applianceforge.cli.update import Request, _update
 from applianceforge.cli.update_session import Session, opened
 from applianceforge.cpuid import facts as cpuid
 from applianceforge.cpuid import probe
@@ -204,6 +206,11 @@ class UpdatedBox:
         """Run the real command."""
         return command("update", "--root", self.root, *options, as_user=as_user)
 
+    def person(self, **asked: Any) -> int:
+        """Do what the command does, with the processor that this box has; returns its status."""
+        usual = Request(True, "", "", yes=True, reboot=False, as_json=False)
+        return int(self.session(lambda session: _update(session, replace(usual, **asked))))
+
     def session(
         self,
         work: Callable[[Session], Any],
@@ -215,6 +222,13 @@ class UpdatedBox:
             self.root, NoProgress(), effects=effects, clock=clock, processor=self.processor
         ) as session:
             return work(session)
+
+    def copied_to(self, root: Path) -> UpdatedBox:
+        """Return the same box in another place."""
+        shutil.copytree(self.root, root)
+        made = replace(self, appliance=Appliance(root))
+        made.appliance.write("bin/systemctl", _SYSTEMCTL.format(root=root))
+        return made
 
     def install(self, effects: Effects | None = None) -> Proposal:
         """Look, and install the first hop, as a person who agrees."""
