@@ -4,7 +4,8 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import pytest
 
 import applianceforge.slots
 from applianceforge.formats.bootenv import KNOWN_GOOD, NOT_BOOTABLE, Environment
-from applianceforge.migrate import archive, back_counts
+from applianceforge.migrate import archive, back_counts, inventory
 from applianceforge.migrate.back import Archived, GoingBack
 from applianceforge.migrate.back_news import Change, News, RrdNews, TableNews
 from applianceforge.migrate.back_services import Outside
 from applianceforge.migrate.importing import import_archive
+from applianceforge.migrate.lock import only_run
 from applianceforge.migrate.settings import (
     Settings,
     TargetPostgresSettings,
@@ -30,6 +32,7 @@ from applianceforge.migrate.tree import ProgramTree
 from applianceforge.migrate.workspace import staging
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import (
+    AlreadyRunningError,
     BootEnvironmentError,
     ForgeError,
     InhibitedError,
@@ -98,8 +101,12 @@ def light(original: Crossed, tmp_path: Path) -> Crossed:
 
 @pytest.fixture
 def same(original: Crossed) -> Iterator[Crossed]:
-    """The box that all tests share which leave it as it was."""
+    """The box that all tests share which leave it as it was, but for the papers."""
+    loader = original.root / "boot/loader"
+    before = {path: path.read_bytes() for path in loader.iterdir()}
     yield original
+    for path, content in before.items():
+        path.write_bytes(content)
     for name in ("ran", "loaded", "fails-stop", "fails-start", "data/forge/back.json"):
         (original.root / name).unlink(missing_ok=True)
     for name in ("state", "data/forge/archive"):
@@ -242,15 +249,7 @@ def test_nothing_that_decides_is_touched_before_the_yes(same: Crossed) -> None:
     assert str(archived.path) in caught.value.hint
     assert (archived.path / "manifest.json").exists()
     check_as_before(same)
-    # Another name, another day; and a question that Ctrl-C ends.
-    with pytest.raises(KeyboardInterrupt):
-        same.back().carry_out(_interrupted, same.root / "data/forge/archive/mine")
-    check_as_before(same)
     assert same.boots() == "amd64"
-
-
-def _interrupted(_way: object, _archived: Archived) -> bool:
-    raise KeyboardInterrupt
 
 
 # Power cuts.
@@ -310,56 +309,58 @@ def check_consistent(box: Crossed, serves: str) -> None:
     assert places.source_used.exists() == (serves == "i386")
 
 
-def test_a_cut_while_the_archive_is_made_leaves_the_64_bit_box(box: Crossed) -> None:
-    seen: list[str] = []
-    out = box.root / "data/forge/archive/back"
+def test_a_cut_while_the_archive_is_made_leaves_the_64_bit_box(same: Crossed) -> None:
+    out = same.root / "data/forge/archive/back"
     out.parent.mkdir()
-
-    def run(effects: Effects) -> None:
-        box.back(effects).carry_out(no, out)
-
-    with pytest.raises(NotConfirmedError):
-        run(Effects(lambda effect: seen.append(effect.subject)))
-    archive_of = sorted(path.name for path in out.iterdir())
-    for number in (_where(seen, "globals.sql"), _where(seen, "manifest.json")):
-        _remove(out)
-        (box.root / "ran").unlink(missing_ok=True)
-        cut_at(number, run)
+    for word in ("globals.sql", "manifest.json"):
+        (same.root / "ran").unlink(missing_ok=True)
+        cut_where(word, lambda effects: same.back(effects).carry_out(no, out))
         assert staging(out).exists()
         assert not out.exists()
-        assert box.ran[-1] == STOPPED
-        assert box.boots() == "amd64"
-        assert box.box.environment == CROSSED
+        assert same.ran[-1] == STOPPED
+        assert same.boots() == "amd64"
+        assert same.box.environment == CROSSED
     # The next attempt, with another name, leaves nothing of the one that was cut.
     other = out.with_name("other")
     with pytest.raises(NotConfirmedError):
-        box.back().carry_out(no, other)
-    assert sorted(path.name for path in out.parent.iterdir()) == ["other"]
-    assert sorted(path.name for path in other.iterdir()) == archive_of
-    check_as_before(box)
+        same.back().carry_out(no, other)
+    assert [path.name for path in out.parent.iterdir()] == ["other"]
+    assert (other / "manifest.json").exists()
+    check_as_before(same)
 
 
-def _where(seen: list[str], word: str) -> int:
-    return next(number for number, one in enumerate(seen, start=1) if word in one)
+def cut_where(word: str, run: Callable[[Effects], object]) -> None:
+    """Run something in a process of its own, and let the power go after an effect on `word`."""
+    child = os.fork()
+    if child == 0:
 
+        def observe(effect: Effect) -> None:
+            if word in effect.subject:
+                os._exit(9)
 
-def _remove(directory: Path) -> None:
-    for path in sorted(directory.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    if directory.exists():
-        directory.rmdir()
+        try:
+            run(Effects(observe))
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 9, "the power did not go"
 
 
 # Failures.
 
 
-def test_a_failure_of_the_export_leaves_all_as_before(box: Crossed) -> None:
-    (box.data("amd64") / "global/pg_control").write_bytes(bytes(8192))
-    with pytest.raises(ForgeError):
-        box.back().carry_out(yes)
-    check_as_before(box)
-    assert not box.back()._intent.exists()
-    assert list((box.root / "data/forge/archive").iterdir()) == []
+def test_a_failure_of_the_export_leaves_all_as_before(same: Crossed) -> None:
+    control = same.data("amd64") / "global/pg_control"
+    content = control.read_bytes()
+    control.write_bytes(bytes(8192))
+    try:
+        with pytest.raises(ForgeError, match="pg_control"):
+            same.back().carry_out(yes)
+    finally:
+        control.write_bytes(content)
+    check_as_before(same)
+    assert not same.back()._intent.exists()
+    assert list((same.root / "data/forge/archive").iterdir()) == []
 
 
 def test_too_little_space_is_seen_before_anything_is_written(
@@ -373,23 +374,34 @@ def test_too_little_space_is_seen_before_anything_is_written(
     assert list((same.root / "data/forge/archive").iterdir()) == []
 
 
-def test_old_data_that_lost_rows_is_no_way_back(box: Crossed) -> None:
-    box.execute("i386", "DELETE FROM public.attachment WHERE id = 1")
-    with pytest.raises(NoWayBackError, match="not what it was at the crossing") as caught:
-        box.back().carry_out(yes)
-    assert caught.value.evidence == ("mail.public.attachment: 3 rows then, 2 now",)
-    check_as_before(box)
+def test_old_data_that_lost_rows_is_no_way_back(same: Crossed) -> None:
+    proved = same.box.work / "run/inventories/target.json"
+    content = proved.read_bytes()
+    held = inventory.decode(content)
+    mail = next(one for one in held.databases if one.name == "mail")
+    more = tuple(
+        replace(one, rows=one.rows + 1) if one.name == "public.attachment" else one
+        for one in mail.tables
+    )
+    proved.write_bytes(inventory.encode(replace(held, databases=(replace(mail, tables=more),))))
+    try:
+        with pytest.raises(NoWayBackError, match="not what it was at the crossing") as caught:
+            same.back().carry_out(yes)
+    finally:
+        proved.write_bytes(content)
+    assert "mail.public.attachment: 4 rows then, 3 now" in caught.value.evidence
+    check_as_before(same)
 
 
-def test_an_update_that_came_in_between_is_seen(box: Crossed) -> None:
+def test_an_update_that_came_in_between_is_seen(same: Crossed) -> None:
     def meanwhile(_way: object, _archived: Archived) -> bool:
-        Loader(box.root / "boot/loader", Effects()).begin_writing(Slot.A)
+        Loader(same.root / "boot/loader", Effects()).begin_writing(Slot.A)
         return True
 
     with pytest.raises(NoWayBackError, match="another release is being written"):
-        box.back().carry_out(meanwhile)
-    assert box.box.places.epoch.read_text() == "amd64\n"
-    assert box.ran == [STOPPED, STARTED]
+        same.back().carry_out(meanwhile)
+    assert same.box.places.epoch.read_text() == "amd64\n"
+    assert same.ran == [STOPPED, STARTED]
 
 
 def decide(box: Crossed) -> Outside:
@@ -488,11 +500,17 @@ def test_an_epoch_that_cannot_be_taken_back_is_taken_back_by_the_next_boot(
 # The services.
 
 
-def test_services_that_were_down_stay_down(same: Crossed) -> None:
+def test_services_that_were_down_stay_down_and_ctrl_c_starts_the_others(same: Crossed) -> None:
+    class Interrupted:
+        def emit(self, _event: object) -> None:
+            raise KeyboardInterrupt
+
     same.box.write("state/forge-statistics.service", "inactive")
-    with pytest.raises(NotConfirmedError):
-        same.back().carry_out(no)
+    with pytest.raises(KeyboardInterrupt):
+        replace(same.back(), sink=Interrupted()).carry_out(yes)
     assert same.ran == ["stop forge-postgresql.service", "start forge-postgresql.service"]
+    assert same.box.rules == ["ports-shut", "ports-open"]
+    assert list((same.root / "data/forge/archive").iterdir()) == []
 
 
 def test_services_that_do_not_stop_are_started_again(same: Crossed) -> None:
@@ -505,10 +523,11 @@ def test_services_that_do_not_stop_are_started_again(same: Crossed) -> None:
 
 def test_services_that_do_not_come_up_again_are_told(same: Crossed) -> None:
     same.box.write("fails-start", "")
+    same.box.write("data/forge/back.json", "{")
     with pytest.raises(ProgramFailedError, match="could not be started again") as caught:
         same.back().carry_out(no)
     assert "systemctl reboot" in caught.value.hint
-    assert "nobody said yes" in caught.value.evidence[0]
+    assert "back.json is damaged" in caught.value.evidence[0]
     assert same.box.rules == ["ports-shut", "ports-open"]
 
 
@@ -543,15 +562,13 @@ def test_a_name_that_is_taken_is_refused_first(same: Crossed) -> None:
 
 
 def test_only_one_goes_back_at_a_time(same: Crossed) -> None:
-    def again(_way: object, _archived: Archived) -> bool:
-        with pytest.raises(ForgeError, match="already at work"):
-            same.back().carry_out(yes)
-        return False
-
-    with pytest.raises(NotConfirmedError):
-        same.back().carry_out(again)
-    # The second one touched neither services nor ports.
-    assert same.ran == [STOPPED, STARTED]
+    with (
+        only_run(same.box.places.forge / "back.lock", "back"),
+        pytest.raises(AlreadyRunningError),
+    ):
+        same.back().carry_out(yes)
+    # The second one touches neither services nor ports.
+    assert (same.ran, same.box.rules) == ([], [])
 
 
 def test_a_damaged_note_is_told(same: Crossed) -> None:
