@@ -316,7 +316,7 @@ def publish(
     signed = outcome.published
     parts = (signed.root.signed, signed.targets.signed, signed.snapshot.signed)
     ends = min(one.expires for one in (*parts, signed.timestamp.signed))
-    versions = f"targets {parts[1].version}, timestamp {signed.timestamp.signed.version}"
+    versions = ", ".join(f"{one.type} {one.version}" for one in (*parts, signed.timestamp.signed))
     click.echo(f"Published: {versions}. Valid until {release_view.date(ends)}.")
 
 

@@ -145,16 +145,19 @@ def from_module(uri: str, role: Role, number: int, secrets: Secrets) -> MadeKey:
         )
         signer = Signer.from_priv_key_uri(told, public, lambda what: secrets(name, what))
     except (ValueError, UnsupportedLibraryError, RuntimeError, OSError) as error:
-        raise _module_error(uri, error) from error
+        raise SigningKeyError(
+            f"the key {uri} cannot be used: {error or type(error).__name__}",
+            hint="install python-pkcs11, set PYKCS11LIB to the module's library, and look whether"
+            " the token is there and holds an ECDSA key of that number",
+        ) from error
     return MadeKey(KeyEntry(name, role, public.keyid, told), public, signer)
 
 
-def _module_error(uri: str, error: Exception) -> SigningKeyError:
-    return SigningKeyError(
-        f"the key {uri} cannot be used: {error or type(error).__name__}",
-        hint="install python-pkcs11, set PYKCS11LIB to the module's library, and look whether the"
-        " token is there and holds an ECDSA key of that number",
-    )
+@dataclass(frozen=True)
+class Absent:
+    """A key that is not at hand, and why if that is known; others may be enough."""
+
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,11 +172,11 @@ class KeyPlaces:
     directories: tuple[Path, ...]
     secrets: Secrets
 
-    def signer(self, entry: KeyEntry, public: Key) -> Signer | None:
-        """Return what signs with a key; None if it is not at hand.
+    def signer(self, entry: KeyEntry, public: Key) -> Signer | Absent:
+        """Return what signs with a key, if it is at hand.
 
         Raises:
-            SigningKeyError: It cannot be read, or is another key than the name says.
+            SigningKeyError: A file cannot be read, or is another key than its name says.
         """
         if not entry.uri.startswith(FILE_SCHEME):
             return self._in_module(entry, public)
@@ -182,15 +185,15 @@ class KeyPlaces:
             for path in (directory / name, directory / OFFLINE / name, directory / ONLINE / name):
                 if path.exists():
                     return _from_file(path, entry.name, public, self.secrets)
-        return None
+        return Absent()
 
-    def _in_module(self, entry: KeyEntry, public: Key) -> Signer:
+    def _in_module(self, entry: KeyEntry, public: Key) -> Signer | Absent:
         try:
             return Signer.from_priv_key_uri(
                 entry.uri, public, lambda what: self.secrets(entry.name, what)
             )
         except (ValueError, UnsupportedLibraryError, OSError) as error:
-            raise _module_error(entry.uri, error) from error
+            return Absent(str(error))
 
 
 def _from_file(path: Path, name: str, public: Key, secrets: Secrets) -> CryptoSigner:

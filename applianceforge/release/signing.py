@@ -13,7 +13,7 @@ from tuf.api.metadata import Metadata, Root
 
 from applianceforge.model.errors import SigningKeyError
 from applianceforge.release.expiry import DAY_S, Role
-from applianceforge.release.keys import KeyPlaces, MadeKey
+from applianceforge.release.keys import Absent, KeyPlaces, MadeKey
 from applianceforge.release.repository_state import KeyEntry
 
 
@@ -52,7 +52,7 @@ class Keyring:
             Whether the keys of `before` sufficed as well.
 
         Raises:
-            SigningKeyError: Too few keys are at hand, or one cannot be used.
+            SigningKeyError: Too few keys are at hand, or a file is not what it should be.
         """
         payload = metadata.signed_bytes
         metadata.signatures.clear()
@@ -76,26 +76,25 @@ class Keyring:
             if key_id in metadata.signatures:
                 continue
             name, signer = self._signer(key_id, root)
-            if signer is None:
-                missing.append(name)
+            if isinstance(signer, Absent):
+                missing.append(f"{name} ({signer.reason})" if signer.reason else name)
                 continue
             try:
                 metadata.sign(signer, append=True)
             except UnsignedMetadataError as error:
-                raise SigningKeyError(
-                    f"the key {name} did not sign: {error.__cause__ or error}",
-                    hint="look whether its token is there and the PIN is right",
-                ) from error
+                # A security module that is locked or unplugged; another key may do.
+                reason = error.__cause__ or error
+                missing.append(f"{name} ({str(reason) or type(reason).__name__})")
         return missing
 
-    def _signer(self, key_id: str, root: Root) -> tuple[str, Signer | None]:
+    def _signer(self, key_id: str, root: Root) -> tuple[str, Signer | Absent]:
         for made in self.made:
             if made.entry.key_id == key_id:
                 return made.entry.name, made.signer
         for entry in self.entries:
             if entry.key_id == key_id:
                 return entry.name, self.places.signer(entry, root.keys[key_id])
-        return f"{key_id[:12]}...", None
+        return f"{key_id[:12]}...", Absent()
 
 
 def _too_few(
@@ -103,7 +102,10 @@ def _too_few(
 ) -> SigningKeyError:
     names = ", ".join(missing)
     keys = "key" if wanted == 1 else "keys"
-    hint = f"bring the directory with {names} and name it with --keys, which may be given often"
+    hint = (
+        "bring the directory with what is missing, and name it with --keys, which may be given"
+        " often; of a security module: plug it in, set PYKCS11LIB, give the right PIN"
+    )
     if old:
         hint += (
             "; if too many root keys are lost for good, no box can be told of new ones: make a new"

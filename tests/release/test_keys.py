@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from securesystemslib.signer import CryptoSigner
 
 from applianceforge.model.errors import ForgeError, SigningKeyError
 from applianceforge.release import keys
@@ -65,7 +66,7 @@ def test_a_key_with_a_passphrase(tmp_path: Path) -> None:
     assert made.path is not None
     assert made.path.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
     signer = KeyPlaces((tmp_path,), secrets).signer(made.entry, made.public)
-    assert signer is not None
+    assert isinstance(signer, CryptoSigner)
     made.public.verify_signature(signer.sign(b"word"), b"word")
     assert asked == [("root-1", "new passphrase"), ("root-1", "passphrase")]
     with pytest.raises(SigningKeyError, match="wrong passphrase") as caught:
@@ -77,7 +78,7 @@ def test_a_key_with_a_passphrase(tmp_path: Path) -> None:
         keys.make(tmp_path, Role.ROOT, 2, lambda *_: "")
     # With a passphrase others may read the file: a stick has no modes.
     made.path.chmod(0o644)
-    assert KeyPlaces((tmp_path,), secrets).signer(made.entry, made.public) is not None
+    assert isinstance(KeyPlaces((tmp_path,), secrets).signer(made.entry, made.public), CryptoSigner)
 
 
 def test_a_key_that_others_may_read_is_refused(vendor: Vendor) -> None:
@@ -155,6 +156,11 @@ def test_a_repository_whose_module_went_away(
         vendor.renew()
     assert caught.value.hint
     assert vendor.box("box").look() == seen
+    # Where others are enough, it is not needed.
+    state.write_bytes(state.read_bytes().replace(b"hsm:2?label=none", b"file:timestamp-1.pem"))
+    state.write_bytes(state.read_bytes().replace(b"file:root-1.pem", b"hsm:2?label=none"))
+    vendor.publish(sign_root=True)
+    assert vendor.box("box").look().root == 2
 
 
 def test_nothing_of_a_key_is_shown(vendor: Vendor) -> None:
