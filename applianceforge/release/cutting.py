@@ -43,9 +43,11 @@ def most_frame_blocks(blocks: int) -> int:
 def most_packed_bytes(blocks: int) -> int:
     """Return above how many packed bytes a frame is cut in two, in a slot of so many blocks.
 
-    A slot packs to about a quarter, but parts of it, such as an initial RAM disk, not at all.
+    A slot packs to about a quarter, but parts of it, such as an initial RAM disk, not at all, and
+    even become a little larger.
     """
-    return max(_LEAST_PACKED_BYTES, blocks * BLOCK_BYTES // _PACKED_PARTS_OF_A_SLOT)
+    most = max(_LEAST_PACKED_BYTES, blocks * BLOCK_BYTES // _PACKED_PARTS_OF_A_SLOT)
+    return most * 65 // 64
 
 
 def cut(known: Sequence[int], most_extra_blocks: int = MOST_EXTRA_BLOCKS) -> list[int]:
