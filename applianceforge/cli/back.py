@@ -188,9 +188,8 @@ def _show_news(news: News, console: Console) -> None:
     if news.rows_fewer:
         rows.append(f"{news.rows_fewer} fewer")
     console.print(
-        f"Since the crossing: {' and '.join(rows)} in {len(news.changed)} of"
-        f" {counted(len(news.tables), 'table', 'tables')};"
-        f" {counted(rrds.values, 'value', 'values')} in {rrds.updated} of"
+        f"Since the crossing: {' and '.join(rows)}; other tables than then: {len(news.changed)} of"
+        f" {len(news.tables)}; {counted(rrds.values, 'value', 'values')} in {rrds.updated} of"
         f" {counted(rrds.files, 'RRD', 'RRDs')}."
     )
     if news.changed:

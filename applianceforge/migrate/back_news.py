@@ -175,10 +175,10 @@ def _others(old: DatabaseInventory, new: DatabaseInventory) -> Iterable[str]:
     sequences = set(old.sequences) ^ set(new.sequences)
     names = {one.name for one in sequences}
     if names:
-        yield f"{where}: {len(names)} sequences stand elsewhere"
+        yield f"{where}: sequences that stand elsewhere: {len(names)}"
     large = {one.oid for one in set(old.large_objects) ^ set(new.large_objects)}
     if large:
-        yield f"{where}: {len(large)} large objects are new, changed or dropped"
+        yield f"{where}: large objects that are new, changed or dropped: {len(large)}"
     yield from _objects(f"{where}: definitions", old.schema, new.schema)
 
 

@@ -1,9 +1,13 @@
 """Go back to 32 bits: real data on both sides, every cut, and the next migration."""
 
+import contextlib
 import json
 import os
+import pty
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -48,6 +52,7 @@ from applianceforge.slots.layout import Slot
 from applianceforge.slots.places import write_epoch
 from applianceforge.system.effects import Effect, Effects
 from tests.appliance import cluster
+from tests.appliance.cache import CHECKOUT
 from tests.crash.tiny import tiny
 from tests.migrate.appliances import cut_at
 from tests.migrate.backs import (
@@ -57,7 +62,8 @@ from tests.migrate.backs import (
     crossed,
     installed_again,
 )
-from tests.migrate.boxes import contents
+from tests.migrate.boxes import Said, contents
+from tests.migrate.boxes import applianceforge as run_command
 
 pytestmark = pytest.mark.real
 
@@ -161,7 +167,7 @@ def test_goes_back_and_later_migrates_anew(box: Crossed, native_tree: ProgramTre
         "mail.public.attachment": TableNews("mail.public.attachment", 3, 3, Change.CHANGED),
     }
     assert (news.rows_more, news.rows_fewer) == (25, 0)
-    assert news.others == ("database mail: 2 sequences stand elsewhere",)
+    assert news.others == ("database mail: sequences that stand elsewhere: 2",)
     assert (news.rrds.files, news.rrds.updated, news.rrds.gone) == (12, 1, 0)
     assert news.rrds.values >= RRD_UPDATES
 
@@ -203,6 +209,62 @@ def test_goes_back_and_later_migrates_anew(box: Crossed, native_tree: ProgramTre
     assert news.changed == ()
     assert news.rrds.updated == 0
     assert done.path.exists()
+
+    # And back once more, as a program does it.
+    (box.root / "ran").unlink()
+    said = command(box, "--yes", "--reboot", "--json")
+    assert said.status == 0, said.errors
+    found = json.loads(said.out)
+    assert (found["schema"], found["went_back"], found["news"]["rows_more"]) == (1, True, 0)
+    assert (Path(found["archive"]["path"]) / "manifest.json").exists()
+    assert box.ran == [STOPPED, "reboot "]
+    assert box.boots() == "i386"
+    assert box.rows("i386", query) == [(427, 25)]
+
+
+def command(box: Crossed, *arguments: str) -> Said:
+    return run_command("migrate", "back", "--root", box.root, *arguments)
+
+
+def test_a_person_is_told_and_asked(same: Crossed) -> None:
+    said = command(same, "--check")
+    assert said.status == 0, said.errors
+    assert "There is a way back to reference 1.2 in slot a" in said.out
+    assert "Since the crossing: 25 rows more; other tables than then: 1 of 4;" in said.out
+    assert "mail.public.message_2023" in said.out
+    assert "Nothing was changed." in said.out
+    found = json.loads(command(same, "--check", "--json").out)
+    assert (found["schema"], found["way_back"], found["slot"]) == (1, True, "a")
+    assert found["news"]["rows_more"] == 25
+    assert same.ran == []
+
+    status, shown = at_a_terminal(same, "n\n")
+    assert status == NotConfirmedError.exit_status
+    for text in (
+        "mail.public.attachment",
+        "rows changed, or written anew in",
+        "How many rows of a table were changed in place cannot be told",
+        "read again and proved whole",
+        "Go back to 32 bits, with the data as it was at the crossing? [y/N]",
+        "remove it if nobody needs it",
+    ):
+        assert text in " ".join(shown.split()), shown
+    check_as_before(same)
+
+
+def at_a_terminal(box: Crossed, answer: str) -> tuple[int, str]:
+    """Run the command at a terminal of its own, and return its status and what it showed."""
+    words = [sys.executable, "-m", "applianceforge", "migrate", "back", "--root", str(box.root)]
+    ours, its = pty.openpty()
+    process = subprocess.Popen(words, stdin=its, stdout=its, stderr=its, cwd=CHECKOUT)
+    os.close(its)
+    os.write(ours, answer.encode())
+    shown = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(ours, 4096):
+            shown += piece
+    os.close(ours)
+    return process.wait(60), shown.decode()
 
 
 def check_import(path: Path, box: Crossed, native: ProgramTree) -> None:

@@ -103,8 +103,8 @@ def test_all_else_is_told_in_words() -> None:
     )
     now = replace(THEN, databases=(database,), globals=(SchemaObject("ROLE", "keeper", "00"),))
     assert back_news.from_inventories(THEN, now, NOBODY).others == (
-        "database mail: 1 sequences stand elsewhere",
-        "database mail: 1 large objects are new, changed or dropped",
+        "database mail: sequences that stand elsewhere: 1",
+        "database mail: large objects that are new, changed or dropped: 1",
         "database mail: definitions that are new, changed or dropped: table public.message,"
         " table public.t0, table public.t1 and 2 more",
         "roles, grants and settings that are new, changed or dropped: role keeper",
