@@ -360,3 +360,10 @@ def test_the_picture() -> None:
 
 def test_the_verdict_of_these_tests_is_capable() -> None:
     assert host().verdict is CAPABLE
+
+
+def test_what_is_in_the_way_of_a_release_though_a_newer_one_can_be_had() -> None:
+    line = graph(wide("3", minimum="2.5"), wide("4"))
+    assert way(plan(line, NEW, host())) == ["4 amd64"]
+    found = plan(line, NEW, host(), "3")
+    assert keys(found) == ["release.not-reachable", "release.minimum-version"]
