@@ -105,11 +105,16 @@ def tell_resumed(outcome: Outcome) -> None:
         click.echo(f"Ended what was cut off before: {outcome.resumed}.")
 
 
+def tell_changed(outcome: Outcome) -> None:
+    """Tell which releases changed, and how."""
+    for line in outcome.changed:
+        click.echo(printable(line, _LONGEST))
+
+
 def tell_staged(outcome: Outcome) -> None:
     """Tell what the next publication changes."""
     tell_resumed(outcome)
-    for line in outcome.changed:
-        click.echo(printable(line, _LONGEST))
+    tell_changed(outcome)
     click.echo("Staged. Boxes see it after: release publish" if outcome.changed else "No change.")
 
 

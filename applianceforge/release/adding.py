@@ -9,7 +9,7 @@ from pathlib import Path
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import RepositoryError, WrongBundleError
 from applianceforge.preflight.requirements import Release
-from applianceforge.release import bundle, manifest_file, ordering, staging
+from applianceforge.release import bundle, graph_file, manifest_file, ordering, staging
 from applianceforge.release.graph import Graph, Offer
 from applianceforge.release.manifest import Manifest
 from applianceforge.release.repository_layout import Layout, bundle_target
@@ -74,12 +74,12 @@ def require_addable(graph: Graph, offer: Offer) -> None:
             " crossing to 64 bits",
             hint="leave out --crossing, or name the 64-bit release that carries the migration",
         )
-    known = {one.version for one in graph.offers}
+    barriers = {one.version for one in graph.offers if one.barrier}
     for version in offer.replaces:
-        if version not in known:
+        if version not in barriers:
             raise RepositoryError(
-                f"release {release.version} is to replace {version}, which is not there",
-                hint=f"there are: {', '.join(sorted(known, key=ordering.key)) or 'none'}",
+                f"release {release.version} is to replace {version}, which is no barrier here",
+                hint=f"barriers are: {', '.join(sorted(barriers, key=ordering.key)) or 'none'}",
             )
 
 
@@ -124,6 +124,9 @@ def add(
     offer, release = addition.offer, addition.offer.release
     require_addable(graph, offer)
     slot_name = require_same(addition.slot, release)
+    target = bundle_target(release.appliance, release.version, release.architecture)
+    following = replace(graph, offers=(*graph.offers, replace(offer, bundle=target)))
+    graph_file.encode(following)  # Packing takes minutes, so what is wrong is said before it.
     references = tuple(_references(layout, graph, release))
     files.make_directory(layout.staged, effects)
     made = bundle.make(
@@ -136,11 +139,9 @@ def add(
         sink,
         level=addition.level,
     )
-    target = bundle_target(release.appliance, release.version, release.architecture)
     path = layout.staged_target(target)
     files.make_directory(path.parent, effects)
     files.write_file(path, manifest_file.encode(made), effects)
-    following = replace(graph, offers=(*graph.offers, replace(offer, bundle=target)))
     staging.write(layout, following, effects)
     return following
 

@@ -12,12 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from tuf.api.metadata import Metadata, MetaFile, Root
 
 from applianceforge.model.architecture import Architecture
-from applianceforge.model.errors import PayloadError, RepositoryError
+from applianceforge.model.errors import PayloadError, RepositoryError, SigningKeyError
 from applianceforge.release import (
     adding,
     building,
@@ -33,12 +30,13 @@ from applianceforge.release import (
     staging,
 )
 from applianceforge.release.adding import Addition
+from applianceforge.release.chain import Chain, Files
 from applianceforge.release.expiry import Role
 from applianceforge.release.graph import Graph
 from applianceforge.release.keys import KeyPlaces, MadeKey
 from applianceforge.release.outgoing import Change
 from applianceforge.release.published import Published
-from applianceforge.release.repository_layout import GRAPH, ROOT_OVERLAY, STATE, Layout, prefixed
+from applianceforge.release.repository_layout import GRAPH, STATE, Layout, prefixed
 from applianceforge.release.repository_state import RepositoryState
 from applianceforge.release.rotation import Rotation
 from applianceforge.release.signing import Keyring
@@ -50,8 +48,8 @@ from applianceforge.system.progress import ProgressSink
 
 _ONLINE = (Role.SNAPSHOT, Role.TIMESTAMP)
 _CHUNK_BYTES = 1 << 20
-
-_Files = tuple[tuple[str, bytes], ...]
+# A timer renews, and adding a release takes minutes.
+_PATIENCE_S = 1800.0
 
 
 @dataclass(frozen=True)
@@ -86,70 +84,6 @@ class Outcome:
     changed: tuple[str, ...] = ()
     made: tuple[MadeKey, ...] = ()
     seamless: bool = True
-
-
-@dataclass(frozen=True)
-class _Signer:
-    """Signs what follows on what is published, with one moment for all of it."""
-
-    state: RepositoryState
-    keyring: Keyring
-    root: Root
-    before: Root | None
-    now_s: float
-
-    def sign(self, signed: Any, role: Role) -> tuple[Metadata[Any], bool]:
-        metadata: Metadata[Any] = Metadata(signed)
-        seamless = self.keyring.sign(metadata, role, self.root, self.before)
-        return metadata, seamless
-
-    def chain(
-        self, last: Published | None, roles: tuple[Role, ...], targets: Mapping[str, bytes]
-    ) -> tuple[_Files, bool]:
-        """Return the signed files of these roles, in the order of publication.
-
-        Args:
-            last: What they follow.
-            roles: Who signs anew; whoever refers to one of them is one of them.
-            targets: New targets, or new content of old ones.
-        """
-        made: list[tuple[str, bytes]] = []
-        all_seamless = True
-        snapshot_meta = last.timestamp.signed.snapshot_meta if last else None
-        targets_meta = last.snapshot.signed.meta["targets.json"] if last else None
-        signed: Any
-        for role in (role for role in Role if role in roles and role is not Role.ROOT):
-            ends = signing.ends_at(self.now_s, self.state.validity(role).days)
-            if role is Role.TARGETS:
-                signed = building.next_targets(last.targets.signed if last else None, targets, ends)
-            elif role is Role.SNAPSHOT:
-                before = last.snapshot.signed if last else None
-                signed = building.next_snapshot(before, _known(targets_meta), ends)
-            else:
-                stamp = last.timestamp.signed if last else None
-                signed = building.next_timestamp(stamp, _known(snapshot_meta), ends, self.now_s)
-            metadata, seamless = self.sign(signed, role)
-            all_seamless = all_seamless and seamless
-            content = metadata.to_bytes()
-            if role is Role.TARGETS:
-                targets_meta = building.meta_of(metadata, content)
-            elif role is Role.SNAPSHOT:
-                snapshot_meta = building.meta_of(metadata, content)
-            prefix = "" if role is Role.TIMESTAMP else f"{metadata.signed.version}."
-            made.append((f"public/metadata/{prefix}{role.value}.json", content))
-        return tuple(made), all_seamless
-
-    def root_files(self) -> _Files:
-        """Return the signed root, for boxes and for new images."""
-        metadata, _ = self.sign(self.root, Role.ROOT)
-        content = metadata.to_bytes()
-        name = f"public/metadata/{self.root.version}.root.json"
-        return (name, content), (ROOT_OVERLAY, content)
-
-
-def _known(meta: MetaFile | None) -> MetaFile:
-    assert meta is not None
-    return meta
 
 
 @dataclass(frozen=True)
@@ -193,6 +127,10 @@ class Repository:
                     hint="name another directory; a repository is changed with the other commands",
                 )
             state = state.with_keys(tuple(key.entry for key in made))
+            if len({key.entry.key_id for key in made}) < len(made):
+                raise SigningKeyError(
+                    "one key was named twice", hint="take another key of the module for each role"
+                )
             for role in Role:
                 number = sum(key.entry.role is role for key in made)
                 rotation.require_threshold(role, thresholds.get(role, 1), number)
@@ -200,9 +138,9 @@ class Repository:
                 made, thresholds, signing.ends_at(now_s, state.validity(Role.ROOT).days)
             )
             keyring = Keyring(state.keys, KeyPlaces((), _no_secrets), made)
-            signer = _Signer(state, keyring, root, None, now_s)
+            signer = Chain(state, keyring, root, None, now_s)
             graph = graph_file.encode(Graph(state.appliance))
-            signed, _ = signer.chain(None, tuple(Role), {GRAPH: graph})
+            signed, _ = signer.files(None, tuple(Role), {GRAPH: graph})
             change = Change(
                 "init",
                 files=(
@@ -280,13 +218,13 @@ class Repository:
             targets, moves = self._arrivals(graph, last)
             targets[GRAPH] = graph_file.encode(graph)
             signer = self._signer(opened, places, now_s)
-            root: _Files = ()
+            root: Files = ()
             if sign_root:
                 ends = signing.ends_at(now_s, opened.state.validity(Role.ROOT).days)
                 following = building.next_root(last.root.signed, ends)
                 signer = replace(signer, root=following, before=last.root.signed)
                 root = signer.root_files()
-            signed, _ = signer.chain(last, (Role.TARGETS, *_ONLINE), targets)
+            signed, _ = signer.files(last, (Role.TARGETS, *_ONLINE), targets)
             change = Change(
                 "publish", moves, (*_target_files(targets), *signed, *root), staging.ALL
             )
@@ -297,14 +235,16 @@ class Repository:
     def renew(self, places: KeyPlaces, now_s: float) -> Outcome:
         """Sign snapshot and timestamp anew, with the online keys alone.
 
+        Another command is waited for, half an hour at most.
+
         Raises:
             SigningKeyError: An online key is not at hand.
             WrongClockError: The clock stands before the last signature.
             DiskFullError: No space is left.
         """
-        with self._opened() as opened:
+        with self._opened(_PATIENCE_S) as opened:
             signer = self._signer(opened, places, now_s)
-            signed, _ = signer.chain(opened.published, _ONLINE, {})
+            signed, _ = signer.files(opened.published, _ONLINE, {})
             outgoing.send(self.layout, Change("renew", files=signed), self.effects)
             return Outcome(published.read(self.layout), opened.resumed)
 
@@ -329,8 +269,8 @@ class Repository:
             state = opened.state.with_keys(tuple(key.entry for key in made))
             keyring = Keyring(state.keys, places, made)
             building.require_clock(last.timestamp.signed, now_s)
-            signer = _Signer(state, keyring, root, last.root.signed, now_s)
-            signed, seamless = signer.chain(last, rotation.signs_anew(wanted.role), {})
+            signer = Chain(state, keyring, root, last.root.signed, now_s)
+            signed, seamless = signer.files(last, rotation.signs_anew(wanted.role), {})
             state_file = (STATE, repository_state.encode(state))
             change = Change(doing, files=(*signed, *signer.root_files(), state_file))
             for key in made:
@@ -341,8 +281,8 @@ class Repository:
             )
 
     @contextmanager
-    def _opened(self) -> Iterator[Opened]:
-        with repository_layout.only_command(self.layout):
+    def _opened(self, patience_s: float = 0.0) -> Iterator[Opened]:
+        with repository_layout.only_command(self.layout, patience_s):
             resumed = outgoing.resume(self.layout, self.effects)
             yield Opened(read_state(self.layout), published.read(self.layout), resumed)
 
@@ -350,10 +290,10 @@ class Repository:
         changed = staging.differences(opened.published.graph, graph)
         return Outcome(opened.published, opened.resumed, changed)
 
-    def _signer(self, opened: Opened, places: KeyPlaces, now_s: float) -> _Signer:
+    def _signer(self, opened: Opened, places: KeyPlaces, now_s: float) -> Chain:
         building.require_clock(opened.published.timestamp.signed, now_s)
         keyring = Keyring(opened.state.keys, places)
-        return _Signer(opened.state, keyring, opened.published.root.signed, None, now_s)
+        return Chain(opened.state, keyring, opened.published.root.signed, None, now_s)
 
     def _arrivals(
         self, graph: Graph, last: Published
@@ -397,7 +337,7 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _target_files(targets: Mapping[str, bytes]) -> _Files:
+def _target_files(targets: Mapping[str, bytes]) -> Files:
     return tuple(
         (f"public/targets/{prefixed(path, hashlib.sha256(content).hexdigest())}", content)
         for path, content in targets.items()
@@ -415,6 +355,11 @@ def read_state(layout: Layout) -> RepositoryState:
         RepositoryError: There is none, or it cannot be read.
     """
     if not layout.state.exists():
+        if outgoing.pending(layout):
+            raise RepositoryError(
+                f"the repository {layout.directory} was cut off while it was made",
+                hint="run `release publish` with its keys, which ends that",
+            )
         raise RepositoryError(
             f"{layout.directory} holds no repository",
             hint="name its directory, or make one: release init",

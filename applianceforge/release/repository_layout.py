@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ UPDATE_OVERLAY = "overlay/etc/applianceforge/update.toml"
 STAGED_GRAPH = "staged/graph.json"
 STAGED_TARGETS = "staged/targets"
 STAGED_BUNDLES = "staged/bundles"
+_POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,12 @@ def prefixed(target: str, sha256: str) -> str:
 
 
 @contextmanager
-def only_command(layout: Layout) -> Iterator[None]:
+def only_command(layout: Layout, patience_s: float = 0.0) -> Iterator[None]:
     """Hold the repository's lock while the block runs; it goes with the process.
+
+    Args:
+        layout: Where the repository is.
+        patience_s: How long to wait for another command.
 
     Raises:
         RepositoryError: There is no such directory.
@@ -116,7 +122,7 @@ def only_command(layout: Layout) -> Iterator[None]:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(handle, time.monotonic() + patience_s)
         except BlockingIOError as error:
             raise AlreadyRunningError(
                 f"another command is at work on {layout.directory}",
@@ -125,3 +131,13 @@ def only_command(layout: Layout) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _take(handle: int, until_s: float) -> None:
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until_s:
+                raise
+        time.sleep(_POLL_S)

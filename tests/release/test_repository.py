@@ -5,7 +5,9 @@ import json
 import os
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 import zstandard
@@ -324,6 +326,26 @@ def test_one_command_at_a_time(vendor: Vendor) -> None:
     with repository_layout.only_command(vendor.layout):
         repository_status.look(vendor.layout, time.time())
     vendor.publish()
+
+
+def test_renewing_waits_for_another_command(vendor: Vendor) -> None:
+    held, done = Event(), Event()
+
+    def other() -> None:
+        with repository_layout.only_command(vendor.layout):
+            held.set()
+            done.wait(60)
+
+    with ThreadPoolExecutor() as pool:
+        holding = pool.submit(other)
+        assert held.wait(60)
+        renewing = pool.submit(vendor.renew)
+        with pytest.raises(AlreadyRunningError):
+            vendor.publish()
+        assert not renewing.done()
+        done.set()
+        holding.result()
+        assert renewing.result().published.timestamp.signed.version == 2
 
 
 def test_what_somebody_changed_is_not_signed(vendor: Vendor) -> None:

@@ -10,7 +10,7 @@ from tuf.api.exceptions import UnsignedMetadataError
 
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import RepositoryError
-from applianceforge.release import outgoing
+from applianceforge.release import outgoing, repository_status
 from applianceforge.release.expiry import Role
 from applianceforge.release.outgoing import Change
 from applianceforge.release.repository_layout import Layout
@@ -135,6 +135,9 @@ def test_a_cut_while_a_repository_is_made(tmp_path: Path) -> None:
             vendor.create(effects=cutting(number))
         if vendor.layout.directory.exists() and outgoing.pending(vendor.layout):
             resumed += 1
+            if not vendor.layout.state.exists():
+                with pytest.raises(RepositoryError, match="was cut off while it was made"):
+                    repository_status.look(vendor.layout, 0)
             assert vendor.publish().resumed == "init"
         else:
             # Keys that were written belong to nothing: the message of `init` says so.

@@ -1,12 +1,13 @@
 """Keys are replaced, and boxes that slept meanwhile follow."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from applianceforge.model.errors import SigningKeyError
-from applianceforge.release import repository_layout
+from applianceforge.release import keys, repository_layout, repository_state
 from applianceforge.release.expiry import Role
 from applianceforge.release.keys import KeyPlaces
 from applianceforge.release.repository_status import look
@@ -179,6 +180,26 @@ def test_a_new_repository_with_a_threshold_that_cannot_be_met(tmp_path: Path) ->
     with pytest.raises(SigningKeyError, match="3 keys, of which 4 must sign"):
         vendor.create(thresholds={Role.ROOT: 4})
     assert not vendor.keys.exists()
+
+
+def test_one_key_for_two_roles(vendor: Vendor) -> None:
+    other = Vendor(vendor.place / "other")
+    key = keys.make(other.keys, Role.ROOT, 1)
+    made = tuple(
+        replace(key, entry=replace(key.entry, role=role, name=f"{role.value}-1")) for role in Role
+    )
+    state = repository_state.new("gateway", {})
+    with pytest.raises(SigningKeyError, match="named twice"):
+        other.repository().create(state, made, {}, time.time())
+    taken = vendor.repository().rotate(
+        Rotation(Role.ROOT, (lambda _: key,)), vendor.places, time.time()
+    )
+    again = replace(key, entry=replace(key.entry, name="targets-3", role=Role.TARGETS))
+    assert taken.published.root.signed.version == 2
+    with pytest.raises(SigningKeyError, match="one of this repository's already"):
+        vendor.repository().rotate(
+            Rotation(Role.TARGETS, (lambda _: again,)), vendor.places, time.time()
+        )
 
 
 def test_keys_that_a_cut_rotation_left_are_not_written_over(vendor: Vendor) -> None:
