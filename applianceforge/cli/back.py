@@ -124,7 +124,9 @@ def _going_back(root: Path, sink: ProgressSink) -> GoingBack:
 @contextmanager
 def _hanging_up_stops() -> Iterator[None]:
     """End as on SIGTERM when the terminal goes away, so that the services come up again."""
-    before = signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    before = signal.getsignal(signal.SIGHUP)
+    if before is signal.SIG_DFL:  # And not where nohup made it go on.
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
         yield
     finally:
@@ -175,10 +177,8 @@ def _confirmed(way: Way, archived: Archived, *, yes: bool, as_json: bool) -> boo
         return True
     try:
         return click.confirm(_QUESTION, err=as_json)
-    except click.Abort as error:
-        # Ctrl-C stops; the end of the input is no answer.
-        if isinstance(error.__cause__, KeyboardInterrupt):
-            raise
+    except click.Abort:
+        # Ctrl-C, or the end of the input: no answer is no yes.
         return False
 
 
