@@ -45,6 +45,7 @@ PURE = (
     "applianceforge.preflight.facts",
     "applianceforge.preflight.known_data",
     "applianceforge.preflight.known_machine",
+    "applianceforge.preflight.json_values",
     "applianceforge.preflight.leapp",
     "applianceforge.preflight.messages",
     "applianceforge.preflight.render",
@@ -74,6 +75,13 @@ PURE = (
     "applianceforge.slots.reasons",
     "applianceforge.migrate.boot_verdict",
     "applianceforge.slots.selector",
+    "applianceforge.release.graph",
+    "applianceforge.release.graph_file",
+    "applianceforge.release.ordering",
+    "applianceforge.release.planner",
+    "applianceforge.release.planner_findings",
+    "applianceforge.release.planner_picture",
+    "applianceforge.release.share",
 )
 IMPURE = {"os", "subprocess", "socket", "shutil", "tempfile", "time", "logging"}
 
