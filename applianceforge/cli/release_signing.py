@@ -122,26 +122,36 @@ def init(
 @_keys_options
 @click.option("--renew", is_flag=True, help="Only sign snapshot and timestamp anew, as a timer.")
 @click.option("--root", "sign_root", is_flag=True, help="Sign the root anew, too.")
+@click.option(
+    "--clock-is-right",
+    is_flag=True,
+    help="Sign although the last signature has a later time: the clock stood too far ahead then.",
+)
 def publish(
     directory: Path,
     directories: tuple[Path, ...],
     passphrases: tuple[str, ...],
     renew: bool,
     sign_root: bool,
+    clock_is_right: bool,
 ) -> None:
     """Sign what is staged and put it into DIR/public, so that no client sees half of it.
 
     Without anything staged, what is there is signed anew and so valid longer. After a power cut the
     same command ends what was begun.
     """
-    if renew and sign_root:
-        raise UsageError("--renew and --root exclude each other", hint="leave one out")
+    if renew and (sign_root or clock_is_right):
+        raise UsageError(
+            "--renew goes with neither --root nor --clock-is-right", hint="leave out --renew"
+        )
     places = _places(directories, passphrases)
     place = repository(directory)
     if renew:
         outcome = place.renew(places, time.time())
     else:
-        outcome = place.publish(places, time.time(), sign_root=sign_root)
+        outcome = place.publish(
+            places, time.time(), sign_root=sign_root, clock_is_right=clock_is_right
+        )
     release_view.tell_resumed(outcome)
     release_view.tell_changed(outcome)
     signed = outcome.published

@@ -88,5 +88,6 @@ def require_clock(timestamp: Timestamp, now_s: float) -> None:
         raise WrongClockError(
             "the clock of this machine stands before the time of the last signature,"
             f" {datetime.fromtimestamp(signed_s).astimezone():%Y-%m-%d %H:%M %Z}",
-            hint="set the clock, then run the same command again",
+            hint="set the clock, then run the same command again; if it stood too far ahead then"
+            " and is right now, publish with --clock-is-right",
         )

@@ -196,13 +196,21 @@ class Repository:
         with self._opened():
             return staging.discard(self.layout, self.effects)
 
-    def publish(self, places: KeyPlaces, now_s: float, *, sign_root: bool = False) -> Outcome:
+    def publish(
+        self,
+        places: KeyPlaces,
+        now_s: float,
+        *,
+        sign_root: bool = False,
+        clock_is_right: bool = False,
+    ) -> Outcome:
         """Sign and serve what is staged; what is signed offline is valid anew.
 
         Args:
             places: Where private keys are.
             now_s: Seconds since 1970.
             sign_root: Sign the next root too, with the same keys, so that it is valid anew.
+            clock_is_right: It stood too far ahead at the last signature.
 
         Raises:
             SigningKeyError: Too few keys are at hand.
@@ -217,6 +225,8 @@ class Repository:
             graph = staging.read(self.layout, last.graph)
             targets, moves = self._arrivals(graph, last)
             targets[GRAPH] = graph_file.encode(graph)
+            if not clock_is_right:
+                building.require_clock(last.timestamp.signed, now_s)
             signer = self._signer(opened, places, now_s)
             root: Files = ()
             if sign_root:
@@ -243,6 +253,7 @@ class Repository:
             DiskFullError: No space is left.
         """
         with self._opened(_PATIENCE_S) as opened:
+            building.require_clock(opened.published.timestamp.signed, now_s)
             signer = self._signer(opened, places, now_s)
             signed, _ = signer.files(opened.published, _ONLINE, {})
             outgoing.send(self.layout, Change("renew", files=signed), self.effects)
@@ -291,7 +302,6 @@ class Repository:
         return Outcome(opened.published, opened.resumed, changed)
 
     def _signer(self, opened: Opened, places: KeyPlaces, now_s: float) -> Chain:
-        building.require_clock(opened.published.timestamp.signed, now_s)
         keyring = Keyring(opened.state.keys, places)
         return Chain(opened.state, keyring, opened.published.root.signed, None, now_s)
 

@@ -208,7 +208,7 @@ def test_status_has_a_status_of_its_own(
         (("withdraw", "1.0.0", "--undo", "--reason", "why"), 2, "say why"),
         (("publish",), 80, "targets-1, targets-2 are not at hand"),
         (("publish", "--keys", "EMPTY"), 80, "targets-1, targets-2 are not at hand"),
-        (("publish", "--renew", "--root", "--keys", "KEYS"), 2, "exclude each other"),
+        (("publish", "--renew", "--root", "--keys", "KEYS"), 2, "goes with neither"),
         (("rotate-keys", "root"), 2, "where new keys go"),
         (("rotate-keys", "root", "--keys", "INSIDE"), 79, "inside the repository"),
         (("rotate-keys", "root", "--keys", "KEYS", "--remove", "root-9"), 80, "is no key of root"),

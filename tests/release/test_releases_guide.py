@@ -12,6 +12,7 @@ from applianceforge.cli import release
 from applianceforge.model.architecture import Architecture
 from applianceforge.preflight import release_file
 from applianceforge.preflight.requirements import Release
+from applianceforge.release.expiry import Role
 from tests.release.vendor import Box, Vendor
 
 GUIDE = Path(__file__).parents[2] / "docs/releases.md"
@@ -50,3 +51,41 @@ def test_every_command_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("3.0.0", 50),
     ]
     assert seen.graph.offers[2].withdrawn
+
+
+def _passes(public: Path) -> list[list[Path]]:
+    """Return the files in the three passes that the guide copies them in."""
+    files = sorted(path.relative_to(public) for path in public.rglob("*") if path.is_file())
+    roots = [path for path in files if path.name.endswith(".root.json")]
+    stamp = Path("metadata/timestamp.json")
+    return [[path for path in files if path not in (*roots, stamp)], [stamp], roots]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_order_of_copying_shows_no_box_a_half(backwards: bool, tmp_path: Path) -> None:
+    vendor = Vendor(tmp_path)
+    vendor.create()
+    server = tmp_path / "server"
+    shutil.copytree(vendor.layout.public, server)
+    box = Box(tmp_path / "box", server, (server / "metadata/1.root.json").read_bytes())
+    vendor.add("1.0.0")
+    vendor.publish()
+    looks = 0
+    for role in (None, *Role, Role.TIMESTAMP):
+        if role is not None:
+            vendor.rotate(role)
+        for files in _passes(vendor.layout.public):
+            for path in reversed(files) if backwards else files:
+                goal = server / path
+                if (
+                    goal.exists()
+                    and goal.read_bytes() == (vendor.layout.public / path).read_bytes()
+                ):
+                    continue
+                goal.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(vendor.layout.public / path, goal)
+                looks += 1
+                box.look()
+                Box(tmp_path / f"new-{looks}", server, box.root).look()
+    assert looks > 15
+    assert box.look() == vendor.box("other").look()

@@ -401,7 +401,21 @@ def test_a_clock_that_went_back_signs_nothing(vendor: Vendor) -> None:
             vendor.repository().renew(vendor.places, earlier_s)
         with pytest.raises(WrongClockError):
             vendor.repository().publish(vendor.places, earlier_s)
-    vendor.repository().renew(vendor.places, time.time() - 60)
+    for command in (vendor.repository().renew, vendor.repository().publish):
+        command(vendor.places, time.time() - 60)
+    seen = vendor.box("box").look()
+    # A clock that stood a century ahead must not stop all signing for good.
+    vendor.repository().publish(vendor.places, time.time() + 100 * 365 * DAY_S)
+    with pytest.raises(WrongClockError, match="stands before") as caught:
+        vendor.publish()
+    assert "--clock-is-right" in caught.value.hint
+    with pytest.raises(WrongClockError):
+        vendor.rotate(Role.ROOT)
+    vendor.repository().publish(vendor.places, time.time(), clock_is_right=True)
+    assert vendor.box("box").look().timestamp == seen.timestamp + 2
+    vendor.rotate(Role.TIMESTAMP)
+    seen = vendor.box("box").look()
+    vendor.renew()
     assert vendor.box("box").look().timestamp == seen.timestamp + 1
 
 
