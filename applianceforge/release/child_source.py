@@ -66,6 +66,7 @@ class ChildSource:
         self._requests = -1
         self._received = 0
         self._turn = 0
+        self._busy = False
         self._said = b""
         self._buffer = bytearray()
         self._patience_s = 0.0
@@ -107,6 +108,9 @@ class ChildSource:
         done, finished = 0, False
         before = self._received
         self._patience_s = self._settings.limits.silence_s
+        if self._busy:
+            self.close()  # In the middle of an answer there is no other way to another one.
+        self._busy = True
         try:
             self._ask(asked)
             while True:
@@ -132,9 +136,10 @@ class ChildSource:
         except _EndedError as error:
             self._refuse(f"the fetching process {error}", asked)
         finally:
-            # In the middle of an answer there is no way back to its beginning but a new process.
-            if not finished and turn == self._turn:
-                self.close()
+            if turn == self._turn:
+                if not finished:
+                    self.close()
+                self._busy = False
 
     def _refuse(self, message: str, asked: Asked) -> NoReturn:
         said = clean(self._said.decode("utf-8", "replace"))

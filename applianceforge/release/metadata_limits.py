@@ -19,8 +19,8 @@ TARGETS_BYTES = 32 * KIB
 GRAPH_BYTES = 256 * KIB
 MANIFEST_BYTES = 64 * KIB
 
-# Boxes that were switched off for long follow so many new roots at once.
-MOST_ROOTS = 64
+# So many roots may follow the one that a system was shipped with: monthly ones, for two decades.
+MOST_ROOTS = 256
 
 BY_ROLE = {
     "root": ROOT_BYTES,

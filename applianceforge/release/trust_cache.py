@@ -122,8 +122,13 @@ def _content(path: Path) -> bytes | None:
         handle = os.open(path, flags)
     except OSError:
         return None
-    with open(handle, "rb") as stream, suppress(OSError):
-        if stat.S_ISREG(os.fstat(handle).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return None
+        with open(handle, "rb", closefd=False) as stream:
             content = stream.read(largest + 1)
-            return content if 0 < len(content) <= largest else None
-    return None
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return content if 0 < len(content) <= largest else None

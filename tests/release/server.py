@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import select
 import socket
 import ssl
 import struct
@@ -114,6 +115,7 @@ class Server:
         asked: The paths that were asked for, in the order of the questions.
         headers: Of each request.
         connections: How many were made.
+        tunnel_to: Where CONNECT leads to, whatever it names: this is a proxy then.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class Server:
         self.connections = 0
         self.headers: list[dict[str, str]] = []
         self.port = port
+        self.tunnel_to: tuple[str, int] | None = None
         self._bind, self._tls, self._host = bind, tls, host or bind
         self._faults: list[Fault] = list(faults)
         self._met: dict[Fault, int] = {}
@@ -244,6 +247,7 @@ class Server:
 class _Answering(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
+    disable_nagle_algorithm = True
     server: _Listening
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
@@ -258,6 +262,28 @@ class _Answering(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self._answer(body=False)
+
+    def do_CONNECT(self) -> None:
+        owner = self.server.owner
+        owner.asked.append(self.path)
+        owner.headers.append(dict(self.headers.items()))
+        fault = owner._next_fault(self.path)
+        if fault is not None or owner.tunnel_to is None:
+            if fault is not None:
+                owner._did(fault.kind)
+            self._empty(403 if fault is None else fault.number)
+            return
+        with socket.create_connection(owner.tunnel_to) as other:
+            self.send_response(200)
+            self.end_headers()
+            self.close_connection = True
+            ends = {self.connection: other, other: self.connection}
+            while ready := select.select(list(ends), (), (), 10)[0]:
+                for one in ready:
+                    data = one.recv(_CHUNK_BYTES)
+                    if not data:
+                        return
+                    ends[one].sendall(data)
 
     def do_GET(self) -> None:
         self._answer(body=True)
