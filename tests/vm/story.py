@@ -55,8 +55,8 @@ class Refusal:
 
 
 REFUSALS = (
-    Refusal("coreduo", 22, "cannot run 64-bit", "another"),
-    Refusal("qemu64,-lm", 20, "hides", "CPU"),
+    Refusal("coreduo", 22, "cannot run 64-bit systems", "instead of a model such as"),
+    Refusal("qemu64,-lm", 20, "hides that this processor is a 64-bit one", "without `-lm`"),
 )
 
 
