@@ -20,6 +20,7 @@ from applianceforge.imaging import (
     choice,
     data_image,
     disk,
+    expected,
     foreign_tree,
     grub,
     manifest,
@@ -196,10 +197,11 @@ def build_slot(
         DiskFullError: No space is left.
     """
     stages = Stages(cache.resolve(), effects, progress or NoProgress())
-    return _slot(file.resolve(), stages, options)
+    file = file.resolve()
+    return _slot(file, *_wanted(file, stages, options), stages, options)
 
 
-def _slot(file: Path, stages: Stages, options: Options) -> BuiltSlot:
+def _wanted(file: Path, stages: Stages, options: Options) -> tuple[ImageRecipe, Choice]:
     wanted = read_recipe(file)
     for path in options.extra:
         if not path.is_dir():
@@ -207,13 +209,20 @@ def _slot(file: Path, stages: Stages, options: Options) -> BuiltSlot:
                 f"the overlay {path} is no directory",
                 hint="name a directory whose files go into the image, such as etc/NAME in it",
             )
-    chosen = _choose(file, wanted, stages, options)
+    return wanted, _choose(file, wanted, stages, options)
+
+
+def _slot(
+    file: Path, wanted: ImageRecipe, chosen: Choice, stages: Stages, options: Options
+) -> BuiltSlot:
     epoch_s = chosen.image.epoch_s
     extra = tuple(path.resolve() for path in options.extra)
     wheel_entries = wheels.entries_of(wanted.wheels, file.name, stages)
     before = _overlay(wanted.packages.before, file.parent)
-    root = packages.install(wanted, chosen.image, before, stages)
     content = slot_image.content_of(wanted, file.parent, epoch_s, extra, wheel_entries)
+    expected.check_content(file.name, wanted, content)
+    root = packages.install(wanted, chosen.image, before, stages)
+    expected.check_tree(file.name, wanted, content, (root / packages.NAMES).read_bytes())
     initrd = slot_image.make_initrd(wanted, root, content, epoch_s, stages)
 
     def obtain(tree: ForeignTree) -> Path:
@@ -295,9 +304,10 @@ def build(
     """
     file, directory = file.resolve(), directory.resolve()
     stages = Stages(cache.resolve(), effects, progress or NoProgress())
-    built = _slot(file, stages, options)
-    wanted = built.recipe
-    data = data_image.make_data(wanted, file.parent, built.chosen.image.epoch_s, stages)
+    wanted, chosen = _wanted(file, stages, options)
+    # Before the packages, which take longest: what is wrong here is told at once.
+    data = data_image.make_data(wanted, file.parent, chosen.image.epoch_s, stages)
+    built = _slot(file, wanted, chosen, stages, options)
     name = f"disk-{wanted.name}-{_disk_key(built, data)}"
     machine = Machine(wanted.name, wanted.title, wanted.version)
     image = BuiltImage(
@@ -316,7 +326,8 @@ def build(
         stages.started(name, "write the disk")
         store.make_public_directory(directory, effects)
         stamp.unlink(missing_ok=True)
-        _write(built, data, image, effects)
+        with store.full_disk_named(directory):
+            _write(built, data, image, effects)
         content = json.dumps({"disk": name, "files": _marks(whole)}).encode()
         files.write_file(stamp, content, effects, mode=_PUBLIC)
         used = files.used_bytes(image.raw)
@@ -373,9 +384,13 @@ def _write(built: BuiltSlot, data: Path, image: BuiltImage, effects: Effects) ->
         effects,
     )
     staging = image.slot.with_name(f".{image.slot.name}.new")
-    sparse.create(staging, built.image.stat().st_size, effects, mode=_PUBLIC)
-    sparse.copy_into(built.image, staging, 0, effects)
-    files.rename(staging, image.slot, effects)
+    try:
+        sparse.create(staging, built.image.stat().st_size, effects, mode=_PUBLIC)
+        sparse.copy_into(built.image, staging, 0, effects)
+        files.rename(staging, image.slot, effects)
+    except BaseException:
+        staging.unlink(missing_ok=True)
+        raise
     of_slot, of_raw = _file(image.slot), _file(image.raw)
     listed = manifest.encode(wanted, built.chosen, built.inputs, signature, (of_raw, of_slot))
     files.write_file(image.manifest, listed.encode(), effects, mode=_PUBLIC)

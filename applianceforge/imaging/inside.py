@@ -122,10 +122,13 @@ def _start_units(chroot: Chroot, todo: Plan) -> None:
         ("mask", "units.mask", todo.mask),
         ("set-default", "units.default_target", (todo.default_target,)),
     ):
-        for unit in filter(None, units):
-            try:
-                chroot.run("/usr/bin/systemctl", "--quiet", verb, unit)
-            except ProgramFailedError as error:
+        named = tuple(filter(None, units))
+        if not named or _systemctl(chroot, verb, named) is None:
+            continue
+        # One by one, to learn which of them it is.
+        for unit in named:
+            error = _systemctl(chroot, verb, (unit,))
+            if error is not None:
                 said = error.evidence[-1] if error.evidence else "systemctl fails"
                 problems.append(
                     Problem(
@@ -136,6 +139,14 @@ def _start_units(chroot: Chroot, todo: Plan) -> None:
                 )
     if problems:
         raise error_of(todo.recipe, problems)
+
+
+def _systemctl(chroot: Chroot, verb: str, units: tuple[str, ...]) -> ProgramFailedError | None:
+    try:
+        chroot.run("/usr/bin/systemctl", "--quiet", verb, *units)
+    except ProgramFailedError as error:
+        return error
+    return None
 
 
 def _compile(chroot: Chroot, directories: tuple[str, ...], epoch_s: int) -> None:

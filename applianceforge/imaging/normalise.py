@@ -61,7 +61,13 @@ _MACHINE_ID = "etc/machine-id"
 
 def matches(root: Path, glob: str) -> tuple[Path, ...]:
     """Return what matches below a root directory, though not what a link out of it leads to."""
-    return tuple(path for path in root.glob(glob.lstrip("/")) if _lies_within(root, path))
+    name = glob.strip("/")
+    if not set(name) & set("*?["):
+        # A link to what is removed already is there all the same.
+        found = [root / name] if os.path.lexists(root / name) else []
+    else:
+        found = list(root.glob(name))
+    return tuple(path for path in found if _lies_within(root, path))
 
 
 def remove(root: Path, globs: Iterable[str]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from applianceforge.imaging import namespace, package_set, pool, store
 from applianceforge.imaging.content import Tree, write_tar
 from applianceforge.imaging.package_set import PackageSet
 from applianceforge.imaging.recipe import ImageRecipe, User
+from applianceforge.imaging.roottree import NO_SPACE
 from applianceforge.imaging.stages import Stages
 from applianceforge.model.errors import ForgeError, ProgramFailedError, ProgramMissingError
 from applianceforge.system import programs
@@ -24,11 +25,13 @@ from applianceforge.system.programs import Command
 from applianceforge.system.progress import ProgressSink, StepAdvanced
 
 # Goes up when the same inputs make another root than before.
-_SCHEMA = 1
+_SCHEMA = 2
 _MMDEBSTRAP = "/usr/bin/mmdebstrap"
 _DPKG_DEB = "/usr/bin/dpkg-deb"
 _LOOK_EVERY_S = 0.5
 ROOT = "root.tar"
+# What is in it: one entry after the other, each ended by a zero byte, as `find` writes them.
+NAMES = "names"
 # Where the stage's directory is seen in the namespace: it is there on every Debian, and empty.
 _HERE = "/mnt"
 _COMPLAINTS = ("E: ", "dpkg: error", "W: ", "mount: ")
@@ -129,6 +132,7 @@ def _command(recipe: ImageRecipe, chosen: PackageSet, directory: Path) -> Comman
         # The repository is gone tomorrow.
         '--customize-hook=rm -f "$1"/etc/apt/sources.list',
         f"--customize-hook=download /var/lib/dpkg/status {_HERE}/status",
+        f'--customize-hook=find "$1" -xdev -printf "%y%P\\t%l\\0" >{_HERE}/{NAMES}',
     )
     words = (
         _MMDEBSTRAP,
@@ -182,6 +186,10 @@ def _explain(command: Command, status: int, lines: list[str]) -> ForgeError:
     complaints = [line for line in said if line.startswith(_COMPLAINTS)]
     first = said.index(complaints[0]) if complaints else len(said)
     shown = said[max(0, first - _LINES_BEFORE) : first + _LINES_AFTER]
+    full = [line for line in lines if any(mark in line for mark in NO_SPACE)]
+    if full:
+        # Much else goes wrong after that.
+        shown = [*shown[-_LINES_AFTER:], full[0]]
     return programs.failure(command, status, "\n".join(shown or lines).encode())
 
 

@@ -28,7 +28,14 @@ def obtain(chosen: PackageSet, cache: Path, effects: Effects) -> Path:
         if missing:
             source = Source(chosen.suite, chosen.architecture, chosen.security)
             index = indices.fetch(source, cache, effects)
-            indices.download(source, missing, index, pool, effects)
+            try:
+                indices.download(source, missing, index, pool, effects)
+            except BaseException:
+                # Whole ones need not be fetched again; on a full disk, parts are in the way.
+                for one in missing:
+                    if not _is_there(pool, one):
+                        (pool / one.file).unlink(missing_ok=True)
+                raise
         for one in missing:
             if not _is_there(pool, one):
                 raise LockedError(

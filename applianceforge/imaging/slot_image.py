@@ -5,6 +5,7 @@ it must: the initial RAM disk depends on the packages and on its own settings al
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from applianceforge.imaging.recipe import ForeignTree, ImageRecipe
 from applianceforge.imaging.stages import Stages
 from applianceforge.imaging.wheels import MODULES
 from applianceforge.model import errors
-from applianceforge.model.errors import ForgeError, ProgramFailedError
+from applianceforge.model.errors import ForgeError
 from applianceforge.slots import description, layout
 from applianceforge.slots.description import Description
 from applianceforge.system import programs
@@ -261,15 +262,20 @@ def carry_out(
     for number, (place, tree) in enumerate(trees):
         packed.append(directory / f"tree{number}.tar")
         write_tar(tree_of(entries_below(tree, place.lstrip("/"))), packed[-1], todo.epoch_s)
-    document, said = directory / "plan.json", directory / "said.json"
+    document = directory / "plan.json"
     document.write_text(plan.encode(replace(todo, tars=(*todo.tars, *packed))))
     words = (sys.executable, "-P", "-m", "applianceforge.imaging.inside", str(document))
     command = Command(words, (("PYTHONPATH", str(_PACKAGE.parent)),), name="the work on the tree")
+    # Its error must have a place even where the disk is full.
+    handle = os.memfd_create("said")
     try:
+        said = Path(f"/proc/self/fd/{handle}")
         programs.run(namespace.enclosed(command), stages.effects, output=said)
-    except ProgramFailedError as error:
+    except ForgeError as error:
         raise _error_in(said) or error from error
-    for path in (*packed, document, said):
+    finally:
+        os.close(handle)
+    for path in (*packed, document):
         path.unlink()
     namespace.remove_tree(todo.work, stages.effects)
 

@@ -5,6 +5,7 @@ staging name and renamed, so whoever finds it finds it whole; two makers of one 
 other; what an interruption left behind is removed by the next maker.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -13,11 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from applianceforge.model.errors import DiskFullError, ForgeError, ProgramFailedError
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
 
 _KEY_DIGITS = 16
 _PUBLIC = 0o755
+_HARDLY_BYTES = 1 << 18
 
 
 def key_of(parts: Iterable[bytes | str]) -> str:
@@ -51,8 +54,8 @@ def obtain(
         remove: Removes what an interrupted maker left, where it may hold other users' files.
 
     Raises:
-        ForgeError: Whatever `make` raises; nothing is left under the entry's name.
-        DiskFullError: No space is left for the directories.
+        ForgeError: Whatever `make` raises; nothing is left of the entry.
+        DiskFullError: No space is left.
         AccessDeniedError: The store may not be written to.
     """
     entry = store / name
@@ -63,12 +66,43 @@ def obtain(
         if not entry.is_dir():
             staging = store / f".{name}.new"
             remove(staging, effects)
-            files.make_directory(staging, effects)
-            staging.chmod(_PUBLIC)
-            make(staging)
-            files.sync_tree(staging, effects)
-            files.rename(staging, entry, effects)
+            try:
+                with full_disk_named(store):
+                    files.make_directory(staging, effects)
+                    staging.chmod(_PUBLIC)
+                    make(staging)
+                    files.sync_tree(staging, effects)
+                    files.rename(staging, entry, effects)
+            except BaseException:
+                # On a full disk, what is left of it would be in the way of whatever makes room.
+                with suppress(ForgeError):
+                    remove(staging, effects)
+                raise
     return entry
+
+
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Turn the error of a full disk into ours, wherever below `path` it comes up.
+
+    Not every program says why it failed: where hardly a byte is left, that is why.
+    """
+    try:
+        yield
+    except ProgramFailedError as error:
+        status = os.statvfs(path)
+        files_left = status.f_favail or not status.f_files  # Some count none.
+        if status.f_bavail * status.f_frsize >= _HARDLY_BYTES and files_left:
+            raise
+        raise DiskFullError(
+            f"no space is left for {path}: {error.message}",
+            hint="make room on that file system, then run the same command again",
+            evidence=error.evidence,
+        ) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise files.describe(error, path, "write") from error
+        raise
 
 
 def used(entry: Path) -> None:

@@ -152,3 +152,12 @@ def test_twice_is_the_same_as_once(tmp_path: Path) -> None:
         normalise.clamp_times(tmp_path, EPOCH_S)
         found = [(str(path), path.lstat().st_mtime_ns) for path in sorted(tmp_path.rglob("*"))]
     assert [Path(name).name for name, _ in found] == ["etc", "machine-id", "var", "log"]
+
+
+def test_a_link_to_what_was_removed_before_goes_too(tmp_path: Path) -> None:
+    put(tmp_path, "usr/bin/zstd")
+    link = tmp_path / "usr/bin/zstdcat"
+    link.symlink_to("zstd")
+    assert normalise.remove(tmp_path, ["/usr/bin/zstd", "/usr/bin/zstdcat"]) == ()
+    assert not link.is_symlink()
+    assert normalise.remove(tmp_path, ["/usr/bin/zstdcat"]) == ("/usr/bin/zstdcat",)
