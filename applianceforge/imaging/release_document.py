@@ -4,11 +4,10 @@ docs/requirements.md describes it. What the recipe requires is there, and what t
 """
 
 import json
-from typing import Any
 
 from applianceforge.imaging.recipe import ImageRecipe
 from applianceforge.imaging.tree_facts import TreeFacts
-from applianceforge.preflight.release_file import SCHEMA
+from applianceforge.preflight import release_file
 from applianceforge.preflight.requirements import Kernel, PostgreSQL, Release
 
 # Our disks have a GRUB for the BIOS, and no other.
@@ -46,26 +45,4 @@ def release_of(recipe: ImageRecipe, facts: TreeFacts, epoch_s: int) -> Release:
 
 def encode(release: Release) -> bytes:
     """Return the file."""
-    document: dict[str, Any] = {
-        "schema": SCHEMA,
-        "appliance": release.appliance,
-        "version": release.version,
-        "architecture": release.architecture.value,
-        "released_s": release.released_s,
-    }
-    requires = {
-        "x86_64_level": release.x86_64_level if release.long_mode else 0,
-        "memory_bytes": release.memory_bytes,
-        "data_bytes": release.data_bytes,
-        "slot_bytes": release.slot_bytes,
-        "minimum_version": release.minimum_version,
-        "firmware": release.firmware,
-    }
-    document["requires"] = {key: value for key, value in requires.items() if value}
-    for key, part in (("kernel", release.kernel), ("postgresql", release.postgresql)):
-        if part is not None:
-            document[key] = part._asdict()
-    if release.last_32_bit is not None:
-        last = release.last_32_bit._asdict()
-        document["last_32_bit"] = {key: value for key, value in last.items() if value}
-    return (json.dumps(document, indent=1) + "\n").encode()
+    return (json.dumps(release_file.encode(release), indent=1) + "\n").encode()
