@@ -178,6 +178,18 @@ def withdraw(
 
 @release.command()
 @directory_argument
+@_which
+def drop(directory: Path, version: str, architecture: str | None) -> None:
+    """Take a release out of the graph, with the next publication.
+
+    For old ones that nobody needs, so that the metadata stays small; boxes that have it keep it.
+    Its files stay in DIR/public.
+    """
+    release_view.tell_staged(repository(directory).drop(version, _architecture(architecture)))
+
+
+@release.command()
+@directory_argument
 def discard(directory: Path) -> None:
     """Forget what is staged and not published."""
     was = repository(directory).discard()

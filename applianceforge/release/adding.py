@@ -9,7 +9,14 @@ from pathlib import Path
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import RepositoryError, WrongBundleError
 from applianceforge.preflight.requirements import Release
-from applianceforge.release import bundle, graph_file, manifest_file, ordering, staging
+from applianceforge.release import (
+    bundle,
+    graph_file,
+    manifest_file,
+    metadata_limits,
+    ordering,
+    staging,
+)
 from applianceforge.release.graph import Graph, Offer
 from applianceforge.release.manifest import Manifest
 from applianceforge.release.repository_layout import Layout, bundle_target
@@ -60,14 +67,7 @@ def require_addable(graph: Graph, offer: Offer) -> None:
             f"{release.version[:80]!r} is no version of a release",
             hint="write numbers with dots, such as 2.4.1; before it 2.4.1~rc1, after it 2.4.1+fix1",
         )
-    for one in graph.offers:
-        same = ordering.compare(one.version, release.version) == 0
-        if same and one.architecture is release.architecture:
-            raise RepositoryError(
-                f"there is a release {one.version} for {one.architecture.value} already",
-                hint="give what was changed another version; what was published once stays what it"
-                " is. If it is staged only, forget all that is staged: release discard",
-            )
+    require_new(graph, release)
     if offer.crossing and release.architecture is not Architecture.AMD64:
         raise RepositoryError(
             f"release {release.version} is for {release.architecture.value}, so it cannot be the"
@@ -80,6 +80,22 @@ def require_addable(graph: Graph, offer: Offer) -> None:
             raise RepositoryError(
                 f"release {release.version} is to replace {version}, which is no barrier here",
                 hint=f"barriers are: {', '.join(sorted(barriers, key=ordering.key)) or 'none'}",
+            )
+
+
+def require_new(graph: Graph, release: Release) -> None:
+    """Let a release pass that a graph does not have yet.
+
+    Raises:
+        RepositoryError: It has.
+    """
+    for one in graph.offers:
+        same = ordering.compare(one.version, release.version) == 0
+        if same and one.architecture is release.architecture:
+            raise RepositoryError(
+                f"there is a release {one.version} for {one.architecture.value} already",
+                hint="give what was changed another version; what was published once stays what it"
+                " is. If it is staged only, forget all that is staged: release discard",
             )
 
 
@@ -139,9 +155,16 @@ def add(
         sink,
         level=addition.level,
     )
+    content = manifest_file.encode(made)
+    if len(content) > metadata_limits.MANIFEST_BYTES:
+        raise RepositoryError(
+            f"the manifest would have {len(content)} bytes, and boxes take"
+            f" {metadata_limits.MANIFEST_BYTES} at most",
+            hint="let the release's file say less: data, extensions, locales",
+        )
     path = layout.staged_target(target)
     files.make_directory(path.parent, effects)
-    files.write_file(path, manifest_file.encode(made), effects)
+    files.write_file(path, content, effects)
     staging.write(layout, following, effects)
     return following
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
@@ -36,15 +36,20 @@ def next_root(root: Root, ends: datetime) -> Root:
     return following
 
 
-def next_targets(before: Targets | None, files: Mapping[str, bytes], ends: datetime) -> Targets:
+def next_targets(
+    before: Targets | None, files: Mapping[str, bytes], kept: Collection[str] | None, ends: datetime
+) -> Targets:
     """Return the targets that follow: those of before, and new ones or new content.
 
     Args:
         before: None for the first.
         files: Content of targets by their paths.
+        kept: Which of before stay; None is all.
         ends: When they expire.
     """
     targets = {} if before is None else dict(before.targets)
+    if kept is not None:
+        targets = {path: target for path, target in targets.items() if path in kept}
     for path, content in files.items():
         targets[path] = TargetFile.from_data(path, content, ["sha256"])
     version = 1 if before is None else before.version + 1

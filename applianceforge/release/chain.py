@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tuf.api.metadata import Metadata, MetaFile, Root
 
-from applianceforge.release import building, signing
+from applianceforge.model.errors import RepositoryError
+from applianceforge.release import building, metadata_limits, signing
 from applianceforge.release.expiry import Role
 from applianceforge.release.published import Published
 from applianceforge.release.repository_layout import ROOT_OVERLAY
@@ -43,7 +44,11 @@ class Chain:
         return metadata, seamless
 
     def files(
-        self, last: Published | None, roles: tuple[Role, ...], targets: Mapping[str, bytes]
+        self,
+        last: Published | None,
+        roles: tuple[Role, ...],
+        targets: Mapping[str, bytes],
+        kept: Collection[str] | None = None,
     ) -> tuple[Files, bool]:
         """Return the signed files of these roles, in the order of publication.
 
@@ -51,12 +56,14 @@ class Chain:
             last: What they follow.
             roles: Who signs anew; whoever refers to one of them is one of them.
             targets: New targets, or new content of old ones.
+            kept: Which of the targets so far stay; None is all.
 
         Returns:
             Where each file is to be and its content; whether `before` is satisfied by all of them.
 
         Raises:
             SigningKeyError: Too few keys are at hand.
+            RepositoryError: Something became larger than boxes take.
         """
         made: list[tuple[str, bytes]] = []
         all_seamless = True
@@ -66,7 +73,9 @@ class Chain:
         for role in (role for role in Role if role in roles and role is not Role.ROOT):
             ends = signing.ends_at(self.now_s, self.state.validity(role).days)
             if role is Role.TARGETS:
-                signed = building.next_targets(last.targets.signed if last else None, targets, ends)
+                signed = building.next_targets(
+                    last.targets.signed if last else None, targets, kept, ends
+                )
             elif role is Role.SNAPSHOT:
                 before = last.snapshot.signed if last else None
                 signed = building.next_snapshot(before, _known(targets_meta), ends)
@@ -75,7 +84,7 @@ class Chain:
                 signed = building.next_timestamp(stamp, _known(snapshot_meta), ends, self.now_s)
             metadata, seamless = self._sign(signed, role)
             all_seamless = all_seamless and seamless
-            content = metadata.to_bytes()
+            content = _small_enough(metadata.to_bytes(), role)
             if role is Role.TARGETS:
                 targets_meta = building.meta_of(metadata, content)
             elif role is Role.SNAPSHOT:
@@ -89,9 +98,10 @@ class Chain:
 
         Raises:
             SigningKeyError: Too few keys are at hand.
+            RepositoryError: Something became larger than boxes take.
         """
         metadata, _ = self._sign(self.root, Role.ROOT)
-        content = metadata.to_bytes()
+        content = _small_enough(metadata.to_bytes(), Role.ROOT)
         name = f"public/metadata/{self.root.version}.root.json"
         return (name, content), (ROOT_OVERLAY, content)
 
@@ -99,3 +109,15 @@ class Chain:
 def _known(meta: MetaFile | None) -> MetaFile:
     assert meta is not None
     return meta
+
+
+def _small_enough(content: bytes, role: Role) -> bytes:
+    largest = metadata_limits.BY_ROLE[role.value]
+    if len(content) > largest:
+        raise RepositoryError(
+            f"{role.value} would have {len(content)} bytes, and boxes take {largest} at most",
+            hint="take out old releases that nobody needs: release drop"
+            if role is Role.TARGETS
+            else "let the roles have fewer keys",
+        )
+    return content

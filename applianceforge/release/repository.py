@@ -163,6 +163,8 @@ class Repository:
             ForgeError: As `adding.add`.
         """
         with self._opened() as opened:
+            # A release that is to be dropped still counts: boxes would take one for the other.
+            adding.require_new(opened.published.graph, addition.offer.release)
             before = staging.read(self.layout, opened.published.graph)
             after = adding.add(self.layout, before, addition, self.effects, sink)
             return self._staged(opened, after)
@@ -188,6 +190,18 @@ class Repository:
         with self._opened() as opened:
             graph = staging.read(self.layout, opened.published.graph)
             graph = staging.offered(graph, version, architecture, wish)
+            staging.write(self.layout, graph, self.effects)
+            return self._staged(opened, graph)
+
+    def drop(self, version: str, architecture: Architecture | None) -> Outcome:
+        """Stage that a release is in the graph no more.
+
+        Raises:
+            RepositoryError: There is no such release, or boxes still need to know of it.
+        """
+        with self._opened() as opened:
+            graph = staging.read(self.layout, opened.published.graph)
+            graph = staging.dropped(graph, version, architecture)
             staging.write(self.layout, graph, self.effects)
             return self._staged(opened, graph)
 
@@ -234,7 +248,8 @@ class Repository:
                 following = building.next_root(last.root.signed, ends)
                 signer = replace(signer, root=following, before=last.root.signed)
                 root = signer.root_files()
-            signed, _ = signer.files(last, (Role.TARGETS, *_ONLINE), targets)
+            kept = {offer.bundle for offer in graph.offers}
+            signed, _ = signer.files(last, (Role.TARGETS, *_ONLINE), targets, kept)
             change = Change(
                 "publish", moves, (*_target_files(targets), *signed, *root), staging.ALL
             )

@@ -112,6 +112,24 @@ def offered(graph: Graph, version: str, architecture: Architecture | None, wish:
     return _with(graph, which, lambda offer: wished(offer, wish))
 
 
+def dropped(graph: Graph, version: str, architecture: Architecture | None) -> Graph:
+    """Return the graph without a release.
+
+    Raises:
+        RepositoryError: There is no such release, or it is a barrier: boxes before it would go on
+            without it.
+    """
+    which = chosen(graph, version, architecture)
+    for offer in which:
+        if offer.barrier:
+            raise RepositoryError(
+                f"release {version} is a barrier, which boxes must know of",
+                hint="if boxes before it may go on without it, let it be none first:"
+                f" release offer DIR {version} --no-barrier",
+            )
+    return replace(graph, offers=tuple(one for one in graph.offers if one not in which))
+
+
 def wished(offer: Offer, wish: Wish) -> Offer:
     """Return the release offered as it is wished.
 
@@ -166,6 +184,9 @@ def differences(before: Graph, after: Graph) -> tuple[str, ...]:
             lines.append(f"{name}: new, {told(offer)}")
         elif was != offer:
             lines.append(f"{name}: {told(offer)}; before: {told(was)}")
+    left = {(one.version, one.architecture) for one in after.offers}
+    gone = (key for key in old if key not in left)
+    lines += [f"{version} ({architecture.value}): dropped" for version, architecture in gone]
     return tuple(lines)
 
 

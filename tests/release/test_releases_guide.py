@@ -46,11 +46,10 @@ def test_every_command_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     seen = Box(tmp_path / "box", public, (public / "metadata/1.root.json").read_bytes()).look()
     assert seen.root == 5
     assert [(one.version, one.share_percent) for one in seen.graph.offers] == [
-        ("1.0.0", 100),
         ("2.0.0", 50),
         ("3.0.0", 50),
     ]
-    assert seen.graph.offers[2].withdrawn
+    assert seen.graph.offers[1].withdrawn
 
 
 def _passes(public: Path) -> list[list[Path]]:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -28,18 +29,21 @@ from applianceforge.model.errors import (
 from applianceforge.preflight.requirements import Release
 from applianceforge.release import (
     adding,
+    manifest_file,
     repository_layout,
     repository_state,
     repository_status,
     staging,
 )
 from applianceforge.release.adding import Addition
+from applianceforge.release.directory_source import DirectorySource
 from applianceforge.release.expiry import DAY_S, Role, State
 from applianceforge.release.graph import Graph, Offer
 from applianceforge.release.keys import KeyPlaces
 from applianceforge.release.repository import Repository
 from applianceforge.release.repository_layout import Layout
 from applianceforge.release.staging import Wish
+from applianceforge.release.trust import Trust
 from applianceforge.slots.images import Image
 from applianceforge.system.effects import Effects
 from applianceforge.system.progress import NoProgress
@@ -268,6 +272,70 @@ def test_a_version_of_both_architectures(vendor: Vendor) -> None:
     assert {one.withdrawn for one in offers} == {"both are bad"}
     with pytest.raises(RepositoryError, match="no release 4"):
         vendor.repository().withdraw("4", None, "why")
+
+
+def test_a_release_that_is_dropped(vendor: Vendor) -> None:
+    for version in ("1.0.0", "1.1.0"):
+        vendor.add(version, barrier=version == "1.1.0")
+    vendor.publish()
+    with pytest.raises(RepositoryError, match="is a barrier"):
+        vendor.repository().drop("1.1.0", None)
+    assert vendor.repository().drop("1.0.0", None).changed == ("1.0.0 (amd64): dropped",)
+    with pytest.raises(RepositoryError, match=r"there is a release 1\.0\.0"):
+        vendor.add("1.0.0")
+    outcome = vendor.publish()
+    assert set(outcome.published.targets.signed.targets) == {
+        "graph.json",
+        "bundles/gateway-1.1.0-amd64.json",
+    }
+    assert _versions(vendor.box("box").look().graph) == ["1.1.0"]
+    # What a box fetches that looked before is there still.
+    assert len(list((vendor.layout.public / "bundles").iterdir())) == 4
+
+
+def test_what_would_be_too_large_for_boxes_is_not_signed(vendor: Vendor) -> None:
+    vendor.add("1.0.0")
+    graph = staging.read(vendor.layout, Graph(APPLIANCE))
+    first = graph.offers[0]
+    said = vendor.layout.staged_target(first.bundle)
+    manifest = manifest_file.decode(said.read_bytes(), first.bundle)
+    offers = []
+    for number in range(300):
+        release = first.release._replace(version=f"1.{number}.0")
+        target = first.bundle.replace("1.0.0", release.version)
+        offers.append(replace(first, release=release, bundle=target))
+        content = manifest_file.encode(replace(manifest, release=release))
+        vendor.layout.staged_target(target).write_bytes(content)
+    staging.write(vendor.layout, replace(graph, offers=tuple(offers)), Effects())
+    seen = vendor.box("box").look()
+    with pytest.raises(RepositoryError, match="boxes take 32768 at most") as caught:
+        vendor.publish()
+    assert "release drop" in caught.value.hint
+    assert vendor.box("box").look() == seen
+    for number in range(200, 300):
+        vendor.repository().drop(f"1.{number}.0", None)
+    vendor.publish()
+    assert len(vendor.box("box").look().graph.offers) == 200
+
+
+def test_the_appliance_itself_trusts_it(vendor: Vendor) -> None:
+    root = (vendor.layout.directory / repository_layout.ROOT_OVERLAY).read_bytes()
+    vendor.add("1.0.0")
+    vendor.publish()
+    for role in Role:
+        vendor.rotate(role)
+    source = DirectorySource(vendor.layout.public)
+    trust = Trust(vendor.place / "cache", root, source, time.time, Effects(), appliance=APPLIANCE)
+    trust.refresh()
+    offer = trust.graph().offers[0]
+    assert offer.version == "1.0.0"
+    manifest = trust.manifest(offer)
+    size_bytes = manifest.payload.size_bytes
+    content = b"".join(source.fetch(manifest.payload.path, size_bytes))
+    assert hashlib.sha256(content).hexdigest() == manifest.payload.sha256
+    ends_s = vendor.renew().published.timestamp.signed.expires.timestamp()
+    trust.refresh()
+    assert trust.expires_s() == ends_s
 
 
 def test_a_repository_is_made_once(vendor: Vendor) -> None:
