@@ -190,7 +190,8 @@ def _show_news(news: News, console: Console) -> None:
     console.print(
         f"Since the crossing: {' and '.join(rows)}; other tables than then: {len(news.changed)} of"
         f" {len(news.tables)}; {counted(rrds.values, 'value', 'values')} in {rrds.updated} of"
-        f" {counted(rrds.files, 'RRD', 'RRDs')}."
+        f" {counted(rrds.files, 'RRD', 'RRDs')}"
+        + (f", the last at {date(rrds.last_s)}." if rrds.updated else ".")
     )
     if news.changed:
         table = Table()

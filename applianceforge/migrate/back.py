@@ -145,7 +145,6 @@ class GoingBack:
         """
         way = self.look()
         archive_path = self._default() if out is None else _checked(out.absolute())
-        files.make_directory(way.settings.work.directory, self.effects, mode=0o711)
         with (
             only_run(self.places.forge / "back.lock", back_counts.OPERATION),
             Outside(self.places, self.tools, self.effects) as outside,
