@@ -7,12 +7,14 @@ short list, words are cleaned, time is limited; and what the data is worth, sign
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import selectors
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,6 +33,7 @@ from applianceforge.system.signals import deferred
 _MODULE = "applianceforge.release.fetch_child"
 _LONGEST_WORDS = 600
 _KEPT_BYTES = 4096
+_PIPE_BYTES = 1 << 20
 _HINT = "run the same command again; if it stays so, tell your vendor what it says here"
 
 
@@ -65,6 +68,7 @@ class ChildSource:
         self._process: Process | None = None
         self._requests = -1
         self._received = 0
+        self._before = 0  # Before this process.
         self._turn = 0
         self._busy = False
         self._said = b""
@@ -106,7 +110,6 @@ class ChildSource:
             raise asked.too_much("the server")
         most = asked.largest_bytes if asked.size_bytes is None else asked.size_bytes
         done, finished = 0, False
-        before = self._received
         self._patience_s = self._settings.limits.silence_s
         if self._busy:
             self.close()  # In the middle of an answer there is no other way to another one.
@@ -122,7 +125,7 @@ class ChildSource:
                     if turn != self._turn:
                         raise RuntimeError("another file was asked for before this one was read")
                 elif kind is Frame.END and asked.size_bytes in (None, done):
-                    self._note_end(frames.decode_fields(body), before)
+                    self._note_end(frames.decode_fields(body))
                     finished = True
                     return
                 elif kind is Frame.FAILED:
@@ -150,11 +153,11 @@ class ChildSource:
             f"{message}, asked for {asked.path}", hint=_HINT, evidence=(said,) if said else ()
         ) from None
 
-    def _note_end(self, fields: dict[str, object], before: int) -> None:
+    def _note_end(self, fields: dict[str, object]) -> None:
         """Take over what is told beside the data; only what people see depends on it."""
         told, date = fields.get("received_bytes"), fields.get("server_date_s")
-        if type(told) is int and before <= told < 1 << 62:
-            self._received = max(self._received, told)
+        if type(told) is int and 0 <= told < 1 << 62:
+            self._received = max(self._received, self._before + told)
         good = type(date) in (int, float) and math.isfinite(float(str(date)))
         self.server_date_s = float(str(date)) if good else None
 
@@ -173,6 +176,7 @@ class ChildSource:
 
     def _start(self) -> None:
         self._buffer, self._said = bytearray(), b""
+        self._before = self._received
         reading, writing = os.pipe()
         try:
             with deferred():
@@ -189,6 +193,9 @@ class ChildSource:
             os.close(reading)
         self._requests = writing
         os.set_blocking(writing, False)
+        if self._process.stdout is not None:
+            with suppress(OSError):  # Room for many frames spares many turns; less does, too.
+                fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def _send(self, frame: bytes) -> None:
         """Write a request, which is smaller than the pipe: so it never has to wait."""
