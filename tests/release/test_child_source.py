@@ -33,6 +33,8 @@ from applianceforge.system.programs import Command, User
 from tests.release.server import Fault, Kind, Server
 
 SIZE = 500_000
+# More than any pipe holds.
+LARGE = 16 << 20
 QUICK = Limits(
     connect_s=5.0,
     read_s=1.0,
@@ -56,6 +58,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become ano
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     (tmp_path / "file").write_bytes(bytes(i % 253 for i in range(SIZE)))
+    with (tmp_path / "large").open("wb") as stream:
+        stream.truncate(LARGE)
     with Server(tmp_path) as running:
         yield running
 
@@ -115,7 +119,7 @@ def test_errors_come_through(
 
 
 def test_the_process_is_killed_in_the_middle(source: ChildSource) -> None:
-    chunks = source.fetch("file", SIZE)
+    chunks = source.fetch("large", LARGE)
     next(chunks)
     assert source.pid is not None
     os.kill(source.pid, signal.SIGKILL)
@@ -125,12 +129,12 @@ def test_the_process_is_killed_in_the_middle(source: ChildSource) -> None:
 
 
 def test_a_file_that_was_not_read_to_its_end(source: ChildSource) -> None:
-    left = source.fetch("file", SIZE)
+    left = source.fetch("large", LARGE)
     next(left)
     assert whole(source, at=10, size=10) == bytes(range(10, 20))
     with pytest.raises(RuntimeError, match="another file"):
         next(left)
-    dropped = source.fetch("file", SIZE)
+    dropped = source.fetch("large", LARGE)
     next(dropped)
     del dropped
     assert len(whole(source)) == SIZE
