@@ -75,12 +75,15 @@ PURE = (
     "applianceforge.slots.reasons",
     "applianceforge.migrate.boot_verdict",
     "applianceforge.slots.selector",
+    "applianceforge.release.building",
+    "applianceforge.release.expiry",
     "applianceforge.release.graph",
     "applianceforge.release.graph_file",
     "applianceforge.release.ordering",
     "applianceforge.release.planner",
     "applianceforge.release.planner_findings",
     "applianceforge.release.planner_picture",
+    "applianceforge.release.repository_state",
     "applianceforge.release.share",
 )
 IMPURE = {"os", "subprocess", "socket", "shutil", "tempfile", "time", "logging"}
