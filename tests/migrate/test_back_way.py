@@ -10,6 +10,7 @@ import pytest
 
 from applianceforge.formats.bootenv import KNOWN_GOOD, NOT_BOOTABLE, Environment
 from applianceforge.migrate import journal, outcome
+from applianceforge.migrate.back import WORD
 from applianceforge.migrate.back_way import Way
 from applianceforge.migrate.inventory import ClusterInventory, encode
 from applianceforge.migrate.journal import Event, Journal
@@ -18,6 +19,7 @@ from applianceforge.migrate.settings import decode
 from applianceforge.migrate.workspace import Workspace
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import NoWayBackError
+from applianceforge.slots.environment import Loader
 from applianceforge.slots.history import Happening, History
 from applianceforge.slots.layout import Slot
 from applianceforge.slots.places import Release
@@ -25,6 +27,7 @@ from applianceforge.system.effects import Effects
 from tests.migrate.appliances import FRESH
 from tests.migrate.backs import Crossed, bare, put_into_slot_a
 from tests.migrate.boxes import applianceforge
+from tests.slots import power
 
 _PUBLISHED_S = 1_800_000_000.0
 _WHEN = "2027-01-15 08:00 UTC"
@@ -181,6 +184,37 @@ def test_the_settings_of_the_appliance_are_read(box: Crossed) -> None:
     assert look(box).until_s == _PUBLISHED_S
     assert decode(text, "").work.retention_days == 7
     assert len(journal.read(Workspace(box.box.work, "run").journal)) == 2
+
+
+# The second of the two writes that decide. The first is on the disk by then, so either slot serves.
+
+
+@pytest.mark.parametrize("long_mode", [True, False])
+def test_whatever_the_disk_holds_of_the_mark_a_slot_starts(tmp_path: Path, long_mode: bool) -> None:
+    ground = power.new_ground(tmp_path / "boot")
+    ground.archs[Slot.B] = Architecture.AMD64
+    started = Loader(ground.directory, Effects())
+    started.begin_writing(Slot.B)
+    started.activate(Slot.B)
+    started.mark_good(Slot.B)
+    durable = ground.files()
+    log = ground.recorded(lambda loader: loader.mark_bad(Slot.B, WORD))
+    chosen: list[Slot | None] = []
+    pending: list[power.Write] = []
+    for entry in log.entries:
+        if isinstance(entry, power.Write):
+            pending.append(entry)
+        else:
+            for write in pending:
+                durable = power.put(durable, write.name, write.at, write.content)
+            pending = []
+        chosen += [
+            power.choose(files, ground.archs, long_mode).slot
+            for files in power.after_cut(durable, pending)
+        ]
+    assert len(chosen) > 10
+    assert set(chosen) == ({Slot.A, Slot.B} if long_mode else {Slot.A})
+    assert chosen[-1] is Slot.A
 
 
 # The command.
