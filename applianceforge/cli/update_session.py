@@ -18,6 +18,7 @@ from applianceforge.model.errors import AccessDeniedError, SettingsError
 from applianceforge.preflight.checks_resources import DataSizes
 from applianceforge.release import gathering, proposal, update
 from applianceforge.release.gathering import Box
+from applianceforge.release.limits import Limits
 from applianceforge.release.manifest import Manifest
 from applianceforge.release.opening import open_source
 from applianceforge.release.proposal import Proposal
@@ -46,6 +47,7 @@ class Session:
         metadata: Where the signed metadata is kept.
         processor: What was found out about the processor.
         privileged: Whether we are root, and hold the lock.
+        limits: How long a server may take; None is as usual.
     """
 
     root: Path
@@ -54,6 +56,7 @@ class Session:
     metadata: Path
     processor: cpuid.Facts
     privileged: bool
+    limits: Limits | None = None
 
     @contextmanager
     def source(self, origin: str = "") -> Iterator[Source]:
@@ -73,7 +76,9 @@ class Session:
                 hint='put `repository = "https://..."` into /data/config/update.toml, or name a'
                 " directory: --from /media/usb",
             )
-        with open_source(named, settings.proxy, effects=self.around.effects) as source:
+        with open_source(
+            named, settings.proxy, effects=self.around.effects, limits=self.limits
+        ) as source:
             yield source
 
     def look(self, source: Source, wanted: str = "", kept: Manifest | None = None) -> Proposal:
@@ -162,6 +167,7 @@ def opened(
     effects: Effects | None = None,
     clock: Callable[[], float] = time.time,
     processor: cpuid.Facts | None = None,
+    limits: Limits | None = None,
 ) -> Iterator[Session]:
     """Begin: root holds the lock of the appliance, anybody else works with a copy of their own.
 
@@ -171,6 +177,7 @@ def opened(
         effects: Told of each effect.
         clock: Seconds since 1970.
         processor: What is known of the processor; by default it is asked.
+        limits: How long a server may take; None is as usual.
 
     Raises:
         AlreadyRunningError: Another update works.
@@ -187,8 +194,8 @@ def opened(
         update.prepare(places, effects)
         with only_update(places.lock):
             box = gathering.gather(root, effects, around.clock(), processor)
-            yield Session(root, around, box, places.metadata, processor, privileged=True)
+            yield Session(root, around, box, places.metadata, processor, True, limits)
         return
     box = gathering.gather(root, effects, around.clock(), processor)
     with tempfile.TemporaryDirectory(prefix="applianceforge-update-") as directory:
-        yield Session(root, around, box, Path(directory), processor, privileged=False)
+        yield Session(root, around, box, Path(directory), processor, False, limits)

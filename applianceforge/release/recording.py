@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from applianceforge.model.errors import ForgeError, NetworkError, exit_status_of
+from applianceforge.model.report import Report
 from applianceforge.release.gathering import Box
 from applianceforge.release.intent import Consent
 from applianceforge.release.proposal import Proposal, first_reason
@@ -40,10 +41,7 @@ def record(around: Surroundings, proposal: Proposal, by: Consent) -> None:
 def judged(proposal: Proposal) -> tuple[UpdateState, Result]:
     """Return where a proposal leaves the appliance, and why."""
     if proposal.refused:
-        found = first_reason(proposal.report)
-        hint = found.remedies[0].text if found.remedies else ""
-        status = proposal.report.exit_status
-        return UpdateState.REFUSED, Result(status, found.key, found.title, hint)
+        return UpdateState.REFUSED, _refusal(proposal.report)
     if proposal.hop is None:
         return UpdateState.UP_TO_DATE, Result()
     if proposal.starts_next:
@@ -56,6 +54,17 @@ def judged(proposal: Proposal) -> tuple[UpdateState, Result]:
         waits = proposal.waits
         return UpdateState.WAITING, Result(0, _RETENTION, waits.message, waits.hint)
     return UpdateState.AVAILABLE, Result()
+
+
+def _refusal(report: Report) -> Result:
+    """Return what is told of a report in a line: the least mendable, and the likeliest remedy."""
+    found = first_reason(report)
+    hint = ""
+    if found.remedies:
+        text, command, _ = found.remedies[0]
+        hint = f"{text}: {command}" if command else text
+    message = f"{found.title}: {found.summary}" if found.summary else found.title
+    return Result(report.exit_status, found.key, message.rstrip("."), hint.rstrip("."))
 
 
 def record_error(around: Surroundings, box: Box, error: ForgeError, by: Consent) -> None:

@@ -123,7 +123,9 @@ def look(around: Surroundings, box: Box) -> Found:
 def changed(agreed: Intent, found: Proposal) -> Result | None:
     """Return why what was agreed to is not what is offered now; None if it is."""
     state, result = judged(found)
-    if state in (UpdateState.REFUSED, UpdateState.WAITING):
+    # That it was given up before, a person knew who agreed to it all the same.
+    knew = agreed.by is Consent.PERSON and found.given_up is not None and found.waits is None
+    if state is UpdateState.REFUSED or (state is UpdateState.WAITING and not knew):
         return result
     hop, manifest = found.hop, found.manifest
     if hop is None or (hop.version, hop.architecture) != (agreed.version, agreed.architecture):

@@ -24,6 +24,7 @@ from applianceforge.release import intent
 from applianceforge.release.adding import Addition
 from applianceforge.release.graph import Offer
 from applianceforge.release.intent import Consent, Intent
+from applianceforge.release.limits import Limits
 from applianceforge.release.proposal import Proposal
 from applianceforge.release.repository import Outcome
 from applianceforge.release.update import Update
@@ -40,6 +41,8 @@ from tests.migrate.boxes import applianceforge as command
 from tests.release.vendor import APPLIANCE, Vendor
 from tests.slots.slot_images import slot_image
 
+# Nobody waits here for a server to come back.
+IMPATIENT = Limits(outage_s=0.1, first_outage_s=0.1, first_pause_s=0.05)
 I386, AMD64 = Architecture.I386, Architecture.AMD64
 A_YEAR_AGO_S = 365 * 86400
 # Room behind the file system, as a partition has.
@@ -219,7 +222,12 @@ class UpdatedBox:
     ) -> Any:
         """Do something with an opened session, as the command does."""
         with opened(
-            self.root, NoProgress(), effects=effects, clock=clock, processor=self.processor
+            self.root,
+            NoProgress(),
+            effects=effects,
+            clock=clock,
+            processor=self.processor,
+            limits=IMPATIENT,
         ) as session:
             return work(session)
 
