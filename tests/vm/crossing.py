@@ -376,7 +376,7 @@ def cuts(disk: Path, told: Told) -> None:
 
 
 LATER = "after the crossing"
-_BACK_S = 600.0
+_BACK_S = 1800.0
 
 
 def back(disk: Path, told: Told) -> None:
