@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,6 +31,7 @@ from applianceforge.slots.images import Image
 from applianceforge.slots.sealing import SEAL_AT, SEAL_BYTES
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
+from applianceforge.system.parallel import in_order
 from applianceforge.system.progress import Counter, ProgressSink, StepEnded, StepStarted
 
 # Packed once, fetched by every box.
@@ -204,26 +205,19 @@ def _pack(
     blocks = len(looked.known)
     most_bytes = cutting.most_packed_bytes(blocks)
     workers = os.cpu_count() or 1
-    waiting: deque[Future[list[tuple[bytes, int]]]] = deque()
     whole = hashlib.sha256()
     title = "Pack the payload"
     with (
         _step("bundle.pack", title, 2, blocks * BLOCK_BYTES, progress) as counter,
         ThreadPoolExecutor(workers) as pool,
     ):
-
-        def add_oldest() -> None:
-            for packed, held in waiting.popleft().result():
+        contents = _frames(image, cutting.cut(looked.known), blocks * BLOCK_BYTES)
+        work = partial(_packed, level=level, most_bytes=most_bytes)
+        for content, frames in in_order(pool, work, contents, most=2 * workers):
+            whole.update(content)
+            for packed, held in frames:
                 payload.add_frame(packed, held)
                 counter.advance(add_bytes=held * BLOCK_BYTES)
-
-        for content in _frames(image, cutting.cut(looked.known), blocks * BLOCK_BYTES):
-            whole.update(content)
-            waiting.append(pool.submit(_packed, content, level, most_bytes))
-            if len(waiting) > 2 * workers:
-                add_oldest()
-        while waiting:
-            add_oldest()
     if whole.hexdigest() != looked.sha256:
         raise SlotError(
             f"{image.path} was changed while it was packed",
@@ -247,7 +241,7 @@ def _frames(image: Image, lengths: Sequence[int], slot_bytes: int) -> Iterator[b
         del kept[: blocks * BLOCK_BYTES]
 
 
-def _packed(content: bytes, level: int, most_bytes: int) -> list[tuple[bytes, int]]:
+def _packed(content: bytes, *, level: int, most_bytes: int) -> list[tuple[bytes, int]]:
     """Return content as frames with the blocks that each holds, none larger than it may be."""
     # A compressor of its own: what an earlier frame left in it must not show in a later one.
     packed = zstandard.ZstdCompressor(level=level, write_checksum=False).compress(content)
@@ -256,8 +250,8 @@ def _packed(content: bytes, level: int, most_bytes: int) -> list[tuple[bytes, in
         return [(packed, blocks)]
     half = blocks // 2 * BLOCK_BYTES
     return [
-        *_packed(content[:half], level, most_bytes),
-        *_packed(content[half:], level, most_bytes),
+        *_packed(content[:half], level=level, most_bytes=most_bytes),
+        *_packed(content[half:], level=level, most_bytes=most_bytes),
     ]
 
 

@@ -16,10 +16,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import zstandard
@@ -40,14 +40,14 @@ from applianceforge.slots.layout import Slot
 from applianceforge.slots.sealing import Opening, Partition, Unsealed
 from applianceforge.system.effects import Effects
 from applianceforge.system.in_place import InPlace
-from applianceforge.system.parallel import in_order
+from applianceforge.system.parallel import ahead
 from applianceforge.system.progress import Counter, ProgressSink, StepEnded, StepStarted
 
 _STEPS = 4
-# Two that unpack and prove, and one that may wait for the disk.
-_WORKERS = 3
+# Two that unpack, one that waits for the disk and proves what it has, and one that reads for it.
+_WORKERS = 4
 # What a power cut may take back of what was written.
-_UNFLUSHED_BYTES = 32 << 20
+_UNFLUSHED_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,8 @@ class _Installation:
     pool: ThreadPoolExecutor
     unsealed: Unsealed
     blocks: Blocks
+    whole: hashlib._Hash = field(default_factory=hashlib.sha256)
+    proved_bytes: int = 0
 
     @property
     def slot_bytes(self) -> int:
@@ -218,7 +220,7 @@ class _Installation:
         waiting: deque[tuple[Frame, Future[None]]] = deque()
         with self._step("slot.fetch", "Fetch what is missing", 3, total) as counter:
             unflushed = pending = 0
-            flushing: Future[None] = self.pool.submit(self.unsealed.flush)
+            flushing = self._flushed()
 
             def take_oldest() -> None:
                 nonlocal unflushed, pending, flushing
@@ -226,9 +228,9 @@ class _Installation:
                 future.result()
                 pending -= frame.size_bytes
                 unflushed += frame.blocks * BLOCK_BYTES
-                if unflushed >= _UNFLUSHED_BYTES:
+                if unflushed >= _UNFLUSHED_BYTES and flushing.done():
                     flushing.result()
-                    flushing = self.pool.submit(self.unsealed.flush)
+                    flushing = self._flushed()
                     unflushed = 0
 
             for request in requests:
@@ -248,6 +250,19 @@ class _Installation:
                 take_oldest()
             flushing.result()
         return counter.done_bytes
+
+    def _flushed(self) -> Future[None]:
+        """Flush, and begin to prove what is whole at the front, while more is fetched."""
+        whole_bytes = self.blocks.first_missing * BLOCK_BYTES
+
+        def work() -> None:
+            self.unsealed.flush()
+            chunks = self.unsealed.read_from_disk(whole_bytes, self.proved_bytes)
+            for chunk in ahead(self.pool, chunks):
+                self.whole.update(chunk)
+                self.proved_bytes += len(chunk)
+
+        return self.pool.submit(work)
 
     def _put(self, frame: Frame, packed: bytes) -> None:
         """Prove a frame, unpack it, and write the blocks of it that are missing."""
@@ -289,14 +304,15 @@ class _Installation:
             found: list[Description] = []
 
             def prove(chunks: Iterator[bytes]) -> None:
-                whole = hashlib.sha256()
-                for chunk, _ in in_order(self.pool, whole.update, chunks, most=1):
+                counter.advance(add_bytes=self.proved_bytes)
+                for chunk in ahead(self.pool, chunks):
+                    self.whole.update(chunk)
                     counter.advance(add_bytes=len(chunk))
-                if whole.hexdigest() != self.manifest.slot_sha256:
+                if self.whole.hexdigest() != self.manifest.slot_sha256:
                     self._refuse_content()
                 found.append(self._described())
 
-            self.unsealed.seal(self.slot_bytes, prove)
+            self.unsealed.seal(self.slot_bytes, prove, self.proved_bytes)
         return found[0]
 
     def _refuse_content(self) -> None:
@@ -334,13 +350,13 @@ class _Installation:
             )
         return found
 
-    def _looked_at(self, chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-        """Return chunks with the digests of their blocks.
+    def _looked_at(self, chunks: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Return chunks with the digests of their blocks; the next is read meanwhile.
 
-        One is looked at while the next is read. Two threads that look at blocks would be slower
-        than one: Python lets go of its lock, and takes it again, for each block.
+        To look at blocks in several threads would be slower than in one: Python lets go of its
+        lock, and takes it again, for each block.
         """
-        return in_order(self.pool, digests_of, chunks, most=1)
+        return ((chunk, digests_of(chunk)) for chunk in ahead(self.pool, chunks))
 
     @contextmanager
     def _step(self, key: str, title: str, number: int, total_bytes: int) -> Iterator[Counter]:

@@ -82,6 +82,12 @@ class Blocks:
         """Return how many are there."""
         return self._there.count(1)
 
+    @property
+    def first_missing(self) -> int:
+        """Return the first block that is not there; the number of all if none is missing."""
+        found = self._there.find(0)
+        return self.count if found < 0 else found
+
     def is_missing(self, run: Run) -> bool:
         """Tell whether any block of a run is not there."""
         return self._there.find(0, run.first, run.end) >= 0

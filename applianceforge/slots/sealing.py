@@ -49,8 +49,8 @@ class Partition(Protocol):
     def flush(self) -> None:
         """Wait until the disk has all that was written."""
 
-    def read_from_disk(self, size_bytes: int) -> Iterator[bytes]:
-        """Return its first bytes as the disk has them, in chunks."""
+    def read_from_disk(self, size_bytes: int, *, at_bytes: int = 0) -> Iterator[bytes]:
+        """Return its first bytes as the disk has them, in chunks, from a multiple of 4096 on."""
 
 
 Opening = Callable[[Path], AbstractContextManager[Partition]]
@@ -87,31 +87,35 @@ class Unsealed:
         """Return bytes as they will be once it is sealed."""
         return bytes(_with(self._seal, at_bytes, self._partition.read(at_bytes, size_bytes)))
 
-    def read_from_disk(self, size_bytes: int) -> Iterator[bytes]:
+    def read_from_disk(self, size_bytes: int, at_bytes: int = 0) -> Iterator[bytes]:
         """Return its first bytes as they will be once it is sealed, read from the disk.
+
+        Args:
+            size_bytes: How many of its first bytes.
+            at_bytes: Begin there, a multiple of 4096.
 
         Raises:
             ReadBackError: The sector of the seal is not empty.
         """
-        at_bytes = 0
-        for chunk in self._partition.read_from_disk(size_bytes):
+        for chunk in self._partition.read_from_disk(size_bytes, at_bytes=at_bytes):
             if any(chunk[max(SEAL_AT - at_bytes, 0) : max(_SEAL_END - at_bytes, 0)]):
                 raise not_kept(self.device)
             yield bytes(_with(self._seal, at_bytes, chunk))
             at_bytes += len(chunk)
 
-    def seal(self, size_bytes: int, proof: Proof) -> None:
+    def seal(self, size_bytes: int, proof: Proof, proved_bytes: int = 0) -> None:
         """Prove what was written, and make a file system of it.
 
         Args:
             size_bytes: Of the file system.
-            proof: Is given all its bytes as the disk has them.
+            proof: Is given all its bytes as the disk has them, but those that were proved.
+            proved_bytes: So many of the first bytes were flushed, and read from the disk since.
 
         Raises:
             ReadBackError: The disk does not keep what is written.
         """
         self._partition.flush()
-        proof(self.read_from_disk(size_bytes))
+        proof(self.read_from_disk(size_bytes, proved_bytes))
         self._partition.write(SEAL_AT, self._seal)
         self._partition.flush()
         if b"".join(self._partition.read_from_disk(_SEAL_END))[SEAL_AT:] != self._seal:

@@ -114,8 +114,15 @@ class InPlace:
             os.fdatasync(self._handle)
         self._effects.happened(EffectKind.WRITE, f"bytes of {self._path}")
 
-    def read_from_disk(self, size_bytes: int, chunk_bytes: int = _CHUNK_BYTES) -> Iterator[bytes]:
+    def read_from_disk(
+        self, size_bytes: int, chunk_bytes: int = _CHUNK_BYTES, at_bytes: int = 0
+    ) -> Iterator[bytes]:
         """Return its first bytes as the disk has them, in chunks, and not as memory has.
+
+        Args:
+            size_bytes: How many of its first bytes.
+            chunk_bytes: How many at once.
+            at_bytes: Begin there, a multiple of 4096.
 
         Source: open(2), O_DIRECT: buffer, offset and length are multiples of the block size. A file
         system without it (tmpfs) is asked to forget what it has in memory (posix_fadvise(2)).
@@ -131,7 +138,7 @@ class InPlace:
             try:
                 # Memory from mmap begins at a page, as O_DIRECT needs.
                 with mmap.mmap(-1, chunk_bytes) as buffer:
-                    at = 0
+                    at = at_bytes
                     while at < size_bytes:
                         got = os.preadv(handle, [buffer], at)
                         if got == 0:

@@ -9,6 +9,21 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
+def ahead(pool: ThreadPoolExecutor, items: Iterator[_Item]) -> Iterator[_Item]:
+    """Return items, each of which is got while the one before it is worked on."""
+    coming = pool.submit(_next, items)
+    while found := coming.result():
+        coming = pool.submit(_next, items)
+        yield found[0]
+
+
+def _next(items: Iterator[_Item]) -> tuple[_Item, ...]:
+    # A StopIteration cannot leave a thread.
+    for item in items:
+        return (item,)
+    return ()
+
+
 def in_order(
     pool: ThreadPoolExecutor,
     work: Callable[[_Item], _Result],

@@ -134,12 +134,13 @@ def test_no_frame_is_larger_than_it_may_be(images: tuple[Path, Path], tmp_path: 
 
 
 def test_what_does_not_pack_is_cut_smaller(tmp_path: Path) -> None:
-    parts = bundle._packed(noise(1, 64 * BLOCK_BYTES), FAST, 70_000)
+    parts = bundle._packed(noise(1, 64 * BLOCK_BYTES), level=FAST, most_bytes=70_000)
     assert sum(blocks for _, blocks in parts) == 64
     assert len(parts) == 4
     assert all(len(packed) <= 70_000 for packed, _ in parts)
     # A single block is what it is.
-    assert [blocks for _, blocks in bundle._packed(noise(1, BLOCK_BYTES), FAST, 10)] == [1]
+    one = bundle._packed(noise(1, BLOCK_BYTES), level=FAST, most_bytes=10)
+    assert [blocks for _, blocks in one] == [1]
 
 
 @pytest.mark.parametrize(

@@ -284,10 +284,12 @@ class Forgetful(InPlace):
     struck = 0
     reads = 0
 
-    def read_from_disk(self, size_bytes: int, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+    def read_from_disk(
+        self, size_bytes: int, chunk_bytes: int = 1 << 20, at_bytes: int = 0
+    ) -> Iterator[bytes]:
         Forgetful.reads += 1
-        at = 0
-        for chunk in super().read_from_disk(size_bytes, chunk_bytes):
+        at = at_bytes
+        for chunk in super().read_from_disk(size_bytes, chunk_bytes, at_bytes):
             if Forgetful.reads > 1 and at <= self.place < at + len(chunk):
                 Forgetful.struck += 1
                 offset = self.place - at
@@ -310,8 +312,10 @@ class Unreadable(InPlace):
 
     struck = 0
 
-    def read_from_disk(self, size_bytes: int, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
-        for number, chunk in enumerate(super().read_from_disk(size_bytes, chunk_bytes)):
+    def read_from_disk(
+        self, size_bytes: int, chunk_bytes: int = 1 << 20, at_bytes: int = 0
+    ) -> Iterator[bytes]:
+        for number, chunk in enumerate(super().read_from_disk(size_bytes, chunk_bytes, at_bytes)):
             if number == 2:
                 Unreadable.struck += 1
                 raise SettingsError("cannot read: Input/output error", hint="check the disk")

@@ -188,9 +188,11 @@ class Forgetful(InPlace):
     place = 3 << 20
     struck = 0
 
-    def read_from_disk(self, size_bytes: int, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
-        at = 0
-        for chunk in super().read_from_disk(size_bytes, chunk_bytes):
+    def read_from_disk(
+        self, size_bytes: int, chunk_bytes: int = 1 << 20, at_bytes: int = 0
+    ) -> Iterator[bytes]:
+        at = at_bytes
+        for chunk in super().read_from_disk(size_bytes, chunk_bytes, at_bytes):
             if at <= self.place < at + len(chunk):
                 Forgetful.struck += 1
                 offset = self.place - at
