@@ -75,16 +75,23 @@ PURE = (
     "applianceforge.slots.reasons",
     "applianceforge.migrate.boot_verdict",
     "applianceforge.slots.selector",
+    "applianceforge.release.addresses",
+    "applianceforge.release.answers",
     "applianceforge.release.building",
+    "applianceforge.release.clock",
     "applianceforge.release.expiry",
+    "applianceforge.release.frames",
     "applianceforge.release.graph",
     "applianceforge.release.graph_file",
+    "applianceforge.release.limits",
+    "applianceforge.release.metadata_limits",
     "applianceforge.release.ordering",
     "applianceforge.release.planner",
     "applianceforge.release.planner_findings",
     "applianceforge.release.planner_picture",
     "applianceforge.release.repository_state",
     "applianceforge.release.share",
+    "applianceforge.release.source",
 )
 IMPURE = {"os", "subprocess", "socket", "shutil", "tempfile", "time", "logging"}
 
