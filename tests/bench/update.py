@@ -187,7 +187,8 @@ def _rates(
     for _ in range(rounds):
         target = _empty(base / "target", manifest)
         began_s = time.monotonic()
-        words = ["sh", "-c", _REFERENCE, "sh", repository / manifest.payload.path, target]
+        payload = repository / manifest.payload.path
+        words = ["sh", "-c", _REFERENCE, "sh", str(payload), str(target)]
         subprocess.run(words, check=True)
         references.append(time.monotonic() - began_s)
         target = _empty(base / "target", manifest)

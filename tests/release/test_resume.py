@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_killed_at_each_of_fifty_points(made: Box, box: Box) -> None:
         box.target.write_bytes(noise(4, 24 << 20))
         meter = Meter()
         killed = source_of(box, meter, point * box.index.frames_bytes // (POINTS + 1))
-        assert kill_after(lambda source=killed: box.install(source)) == signal.SIGKILL
+        assert kill_after(partial(box.install, killed)) == signal.SIGKILL
         assert box.state is State.NOT_BOOTABLE
         installed = box.install(source_of(box, meter))
         assert installed.kept_bytes > 0 or point == 1
@@ -96,7 +97,7 @@ def test_killed_at_all_fifty_in_turn(box: Box) -> None:
     kills = 0
     for _ in range(POINTS):
         source = source_of(box, meter, meter.count + step)
-        kills += kill_after(lambda source=source: box.install(source)) == signal.SIGKILL
+        kills += kill_after(partial(box.install, source)) == signal.SIGKILL
     assert kills == POINTS
     box.install(source_of(box, meter))
     assert box.written == box.content
