@@ -114,7 +114,8 @@ def test_units_take_no_other_options(box: UpdatedBox) -> None:
 def as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a user without rights, who may not read our interpreter either."""
     become = (
-        "import encodings.latin_1, encodings.idna, tuf.api.serialization.json, os, sys; from applianceforge.cli import update;"
+        "import encodings.latin_1, encodings.idna, tuf.api.serialization.json, os, sys;"
+        " from applianceforge.cli import update;"
         f" os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY});"
         " sys.exit(update.main(sys.argv[1:]))"
     )
