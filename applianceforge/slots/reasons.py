@@ -180,8 +180,8 @@ REASONS: Mapping[str, Reason] = MappingProxyType(
             f"see /data/forge/history.jsonl for which, and {_VENDOR}",
         ),
         "went-back": Reason(
-            "a person went back to 32 bits by `applianceforge migrate back`; what the 64-bit release"
-            " took in is in the archive that /data/forge/history.jsonl names",
+            "a person went back to 32 bits by `applianceforge migrate back`; what the 64-bit"
+            " release took in is in the archive that /data/forge/history.jsonl names",
             "install the migration release again when you want it: it migrates anew what the 32-bit"
             " release has by then",
         ),
