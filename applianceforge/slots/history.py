@@ -23,7 +23,7 @@ The last four have `from` and `to`, releases such as "1.0.0 (i386)", and `by`, w
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from typing import Any
 
@@ -35,7 +35,11 @@ from applianceforge.system.effects import Effects
 
 SCHEMA = 1
 _PUBLIC = 0o644
-_WORDS = ("event", "release", "slot", "reason", "message", "hint")
+# In the order of Past's own.
+_WORDS = (
+    *("event", "release", "slot", "reason", "message", "hint"),
+    *("architecture", "from", "to"),
+)
 
 
 class Happening(Enum):
@@ -75,6 +79,7 @@ class Past:
     architecture: str = ""
     origin: str = ""
     target: str = ""
+    _: KW_ONLY
     since_s: float = 0.0
 
 
@@ -115,14 +120,9 @@ def read(places: BootPlaces) -> tuple[Past, ...]:
     for text in content.splitlines():
         try:
             fields = json.loads(text)
-            words = (*_WORDS, "architecture", "from", "to")
-            found.append(
-                Past(
-                    float(fields["time"]),
-                    *(str(fields.get(word, "")) for word in words),
-                    since_s=float(fields.get("since", 0.0)),
-                )
-            )
+            words = [str(fields.get(word, "")) for word in _WORDS]
+            since_s = float(fields.get("since", 0.0))
+            found.append(Past(float(fields["time"]), *words, since_s=since_s))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             continue
     return tuple(found)

@@ -168,9 +168,7 @@ def started(box: UpdatedBox) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_until_it_fetches(
-    box: UpdatedBox, server: Server, process: subprocess.Popen[bytes]
-) -> None:
+def wait_until_it_fetches(server: Server, process: subprocess.Popen[bytes]) -> None:
     ends = time.monotonic() + PATIENCE_S
     while not server.happened(Kind.SLOW):
         assert process.poll() is None

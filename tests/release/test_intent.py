@@ -60,7 +60,7 @@ def test_a_key_that_is_missing_or_odd(key: str) -> None:
     fields = json.loads(intent.encode(AGREED))
     value = fields.pop(key)
     assert intent.decode(json.dumps(fields).encode()) is None or key == "reboot"
-    odd = [] if not isinstance(value, str) else None
+    odd: object = [] if not isinstance(value, str) else None
     found = intent.decode(json.dumps(fields | {key: odd}).encode())
     # Nobody who did not say so wants a restart; words may be any.
     assert found is None or not found.reboot or key in ("version", "from", "manifest", "repository")
