@@ -424,7 +424,7 @@ def test_few_frames_are_fetched_for_scattered_changes(tmp_path: Path) -> None:
     blind = replace(box, disk=replace(box.disk, slot_a=earlier))
     manifest, decoded = bundled(box.image, box.repository)
     much = replace(blind, manifest=manifest, index=decoded).install().fetched_bytes
-    assert much > 0.9 * manifest.payload.size_bytes
+    assert much > 0.7 * manifest.payload.size_bytes
     box.target.write_bytes(noise(4, 32 << 20))
     manifest, decoded = bundled(box.image, box.repository, earlier)
     few = replace(blind, manifest=manifest, index=decoded).install().fetched_bytes
