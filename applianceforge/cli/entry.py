@@ -38,18 +38,26 @@ def _main(arguments: list[str]) -> None:
         from applianceforge.cli import appliance
 
         sys.exit(appliance.main(arguments))
+    # The rest of the command does without what proves a repository, also where that is broken.
     if arguments and arguments[0] == "release":
+        _prepare_proving()
         from applianceforge.cli import release
 
         sys.exit(release.main(arguments))
     if arguments and arguments[0] == "update":
-        # The rest of the command does without what proves a repository, also where that is broken.
+        _prepare_proving()
         from applianceforge.cli import update
 
         sys.exit(update.main(arguments))
     from applianceforge.cli import main as others
 
     sys.exit(others.main(arguments))
+
+
+def _prepare_proving() -> None:
+    from applianceforge.release import old_cryptography
+
+    old_cryptography.complete()
 
 
 def _planned(settings: Path) -> Planned:

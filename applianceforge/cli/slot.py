@@ -18,11 +18,13 @@ from applianceforge.cpuid import probe
 from applianceforge.formats import bootenv
 from applianceforge.formats.bootenv import NO_REASON, Environment
 from applianceforge.model.errors import AccessDeniedError, ForgeError
-from applianceforge.slots import disk, layout, reasons, states, writing
+from applianceforge.release import ordering
+from applianceforge.slots import disk, floor, layout, reasons, states, writing
 from applianceforge.slots.description import Description
 from applianceforge.slots.disk import BootDisk
 from applianceforge.slots.environment import Loader
 from applianceforge.slots.layout import Slot
+from applianceforge.slots.places import BootPlaces
 from applianceforge.slots.writing import SlotWriter
 from applianceforge.system.effects import Effects
 from applianceforge.system.progress import NoProgress
@@ -182,9 +184,17 @@ def write(
 def activate(boot_directory: Path | None, slot_device: Path | None, booted: str | None) -> None:
     """Let the slot that does not run start next, with three tries.
 
-    It is refused if that slot holds no whole system, or one that this processor cannot run.
+    It is refused if that slot holds no whole system, one that this processor cannot run, or one
+    that is older than the release by which this box was migrated.
     """
     place = _place(boot_directory, slot_device, booted, changes=True)
+    if boot_directory is None:
+        held = writing.describe(place.disk.device(place.disk.booted.other), place.effects)
+        floor.check(
+            floor.read(BootPlaces()),
+            (held.architecture, held.version),
+            lambda version, other: ordering.compare(version, other) < 0,
+        )
     writer = SlotWriter(place.disk, place.loader, place.effects, NoProgress())
     _, described = writer.activate(probe.long_mode())
     click.echo(

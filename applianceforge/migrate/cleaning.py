@@ -17,6 +17,7 @@ from applianceforge.model.errors import (
     RetentionError,
     ServerRunningError,
 )
+from applianceforge.slots.places import SOURCE_USED
 from applianceforge.system import files
 
 _DAY_S = 86400.0
@@ -47,7 +48,7 @@ def clean(around: Surroundings, *, dry_run: bool) -> Removal:
         dry_run: Only say what would be removed.
 
     Raises:
-        JournalError: Nothing was published.
+        JournalError: Nothing was published, or the old data is the truth again.
         RetentionError: The retention is not over.
         ClockError: The clock says a time before the publication.
         ServerRunningError: The old cluster is in use.
@@ -55,6 +56,7 @@ def clean(around: Surroundings, *, dry_run: bool) -> Removal:
     with opened(around, "run") as work:
         journal = Journal(work.journal, around.effects, around.clock)
         _check_time(journal, around)
+        _check_old_data(around)
         _check_new_data(journal, around)
         removal = _plan(around, work)
         if not dry_run:
@@ -84,6 +86,21 @@ def _check_time(journal: Journal, around: Surroundings) -> None:
         raise RetentionError(
             f"the old data is kept until {date(until)}",
             hint="wait, or set work.retention_days in the settings to less",
+        )
+
+
+def _check_old_data(around: Surroundings) -> None:
+    """Make sure that the old data was not used again, as on a box that went back to 32 bits.
+
+    Raises:
+        JournalError: It was, so it is the truth.
+    """
+    used = around.settings.work.directory.parent / SOURCE_USED
+    if used.exists():
+        raise JournalError(
+            "the old data was used again after it was migrated, so it is the truth",
+            hint="migrate again: install the migration release, or `applianceforge migrate run"
+            " --restart`",
         )
 
 

@@ -19,6 +19,8 @@ from applianceforge.model.errors import SettingsError
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
 
+# In the directory of our own state.
+SOURCE_USED = "source-used"
 _PUBLIC = 0o644
 _PASS_THROUGH = 0o711
 
@@ -77,7 +79,7 @@ class BootPlaces:
     @property
     def source_used(self) -> Path:
         """Return the mark that the old data may have changed."""
-        return self.forge / "source-used"
+        return self.forge / SOURCE_USED
 
     @property
     def abort(self) -> Path:

@@ -29,6 +29,7 @@ from applianceforge.imaging import build, namespace, roottree, wheels
 from applianceforge.imaging.roottree import Recipe
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import ProgramFailedError
+from applianceforge.release import old_cryptography
 from applianceforge.system import programs
 from applianceforge.system.effects import Effects
 from applianceforge.system.programs import Command
@@ -37,11 +38,7 @@ from tests.imaging import builds
 
 PACKAGES = ("python3", "python3-cryptography", "python3-zstandard")
 CONTENT = b'{"schema": 1}'
-ALIAS = """
-from cryptography.hazmat.primitives.asymmetric import types
-
-types.PublicKeyTypes = types.PUBLIC_KEY_TYPES
-"""
+ALIAS = Path(old_cryptography.__file__).read_text() + "\n\ncomplete()\n"
 CLIENT = """
 import sys
 from importlib.metadata import version

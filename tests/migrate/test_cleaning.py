@@ -78,6 +78,17 @@ def test_the_old_data_goes_by_name(finished: Box) -> None:
     assert again.status == 0, again.errors
 
 
+def test_old_data_that_was_used_again_is_the_truth(finished: Box) -> None:
+    mark = finished.workspace.journal.parent
+    while mark != finished.around().settings.work.directory.parent:
+        mark = mark.parent
+    (mark / "source-used").touch()
+    said = finished.migrate("clean", "--yes")
+    assert said.status == 57
+    assert "it is the truth" in said.errors
+    assert finished.old.data.exists()
+
+
 def test_it_asks_first(finished: Box) -> None:
     said = finished.migrate("clean")
     assert "Continue?" in said.out
