@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 import time
@@ -34,6 +35,9 @@ Tell = Callable[[str], None]
 MOST_REFUSED_BYTES = 64 << 10
 _UPDATE_S = 1800.0
 _TELL_EVERY_S = 15.0
+# Lines of progress, such as `[1/4] Look at what is there: done in 2.0 s`.
+_STEP = re.compile(r" *\[\d+/\d+\] ")
+_STEP_DONE = re.compile(r": done in ")
 _OUTPUT, _STATUS = "/run/story.out", "/run/story.status"
 
 
@@ -80,6 +84,12 @@ class Ended:
     def sent_bytes(self) -> int:
         """Return the bytes of all bodies."""
         return sum(entry.bytes_sent for entry in self.entries)
+
+    @property
+    def condensed(self) -> str:
+        """Return what it printed, of its progress only how each step ended."""
+        lines = self.said.splitlines()
+        return "\n".join(line for line in lines if not _STEP.match(line) or _STEP_DONE.search(line))
 
 
 @contextmanager
@@ -247,7 +257,7 @@ def _refused(story: Chronicle, place: Path, base: Path, server: Server, refusal:
         title = f"applianceforge update --yes, on {refusal.processor}"
         with story.part("refuse", title):
             ended = update(box, server, "--yes")
-            story.quote(ended.said)
+            story.quote(ended.condensed)
             check_refused(ended, refusal)
             assert version_of(box) == demo.release_of("legacy")
             story.note(f"refused, exit status {ended.status}")
@@ -262,7 +272,7 @@ def _all_the_way(story: Chronicle, disk: Path, told: Told, server: Server) -> No
         for name, slot in (("migration", "b"), ("current", "a")):
             with story.part("update", f"applianceforge update --yes: {name}"):
                 ended = update(box, server, "--yes", say=story.say)
-                story.quote(ended.said)
+                story.quote(ended.condensed)
                 assert ended.status == 0, ended.said
                 story.note(f"{name} is in slot {slot}, {_share(ended, name)}")
             crosses = name == "migration"
@@ -277,7 +287,7 @@ def _all_the_way(story: Chronicle, disk: Path, told: Told, server: Server) -> No
                 story.note(f"{' '.join(found)}; rows and values are equal")
         with story.part("serve", "applianceforge update --yes: nothing newer"):
             ended = update(box, server, "--yes")
-            story.quote(ended.said)
+            story.quote(ended.condensed)
             assert ended.status == 0, ended.said
             check_small(ended)
         story.say("what the box remembers:")
@@ -338,7 +348,7 @@ def _crosses(story: Chronicle, disk: Path, told: Told, server: Server) -> None:
 def _take_the_migration(story: Chronicle, box: Machine, server: Server) -> None:
     with story.part("update", "applianceforge update --yes: migration"):
         ended = update(box, server, "--yes", say=story.say)
-        story.quote(ended.said)
+        story.quote(ended.condensed)
         assert ended.status == 0, ended.said
         story.note(f"migration is in slot b, {_share(ended, 'migration')}")
 

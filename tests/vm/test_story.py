@@ -27,6 +27,13 @@ def _ended(status: int = 22, said: str = _SAID, *entries: tuple[str, int]) -> En
     return Ended(status, said, [Entry("GET", path, "", 200, size) for path, size in sent])
 
 
+def test_of_progress_only_the_ends_are_told() -> None:
+    said = (
+        "2.0.0 is offered\n  [1/2] Look ...\n  [1/2] Look: 47%, 2.1 MB/s\n  [1/2] Look: done in 2 s"
+    )
+    assert _ended(0, said).condensed == "2.0.0 is offered\n  [1/2] Look: done in 2 s"
+
+
 def test_a_refusal_is_a_refusal() -> None:
     story.check_refused(_ended(), _REFUSAL)
 
