@@ -27,6 +27,7 @@ from tests.bench import disk as bench_of_disks
 from tests.bench import image as bench_of_images
 from tests.bench import migrate as bench
 from tests.bench import probe, scanner
+from tests.bench import update as bench_of_updates
 from tests.crash import every
 from tests.imaging import reproduce
 from tests.release import demo as demo_of_releases
@@ -337,6 +338,23 @@ def bench_image(_context: Context, name: str = "legacy", compress: bool = True) 
 
 
 @task(
+    name="update",
+    help={
+        "name": "of the recipe",
+        "level": "of zstd, for the payload",
+        "rounds": "how often each is measured; the best counts",
+    },
+)
+def bench_update(_context: Context, name: str = "legacy", level: int = 19, rounds: int = 7) -> None:
+    """Measure installing a bundle against zstd and dd, its memory, and what an update fetches."""
+    try:
+        missed = bench_of_updates.run(name, level=level, rounds=rounds)
+    except ForgeError as error:
+        raise _exit_of(error) from error
+    raise Exit("\n".join(missed), code=1 if missed else 0)
+
+
+@task(
     name="run",
     help={
         "image": "raw, qcow2, vmdk or vhd; it is not changed",
@@ -416,7 +434,7 @@ namespace = Collection(
     story,
     fixture,
     test,
-    Collection("bench", bench_migrate, bench_check, bench_image),
+    Collection("bench", bench_migrate, bench_check, bench_image, bench_update),
     Collection("check", check_zipapp),
     Collection("image", image_build, image_lock, image_show),
     Collection("release", release_demo),
