@@ -98,11 +98,14 @@ PURE = (
     "applianceforge.release.planner",
     "applianceforge.release.planner_findings",
     "applianceforge.release.planner_picture",
+    "applianceforge.release.readiness",
     "applianceforge.release.repository_state",
     "applianceforge.release.requests",
     "applianceforge.release.reuse",
+    "applianceforge.release.settings",
     "applianceforge.release.share",
     "applianceforge.release.source",
+    "applianceforge.release.window",
 )
 IMPURE = {"os", "subprocess", "socket", "shutil", "tempfile", "time", "logging"}
 

@@ -108,11 +108,18 @@ def lines(found: Overview, update: Seen | None = None) -> list[str]:
         shown += ["", *_failure(found.failure)]
     if update is not None and (told := update_status_words.lines(update)):
         shown += ["", *told]
+    if found.went_back is not None:
+        shown += [
+            "",
+            f"This box went back to 32 bits on {_date(found.went_back.time_s)}:"
+            f" {found.went_back.message}",
+        ]
     if found.way_back_until_s is not None:
         shown += [
             "",
             f"The old 32-bit data is kept until {_date(found.way_back_until_s)}, or until another"
-            " release takes the 32-bit one's slot. Until then there is a way back.",
+            " release takes the 32-bit one's slot. Until then there is a way back:"
+            " applianceforge migrate back --check",
         ]
     return [visible(line) for line in shown]
 

@@ -121,7 +121,12 @@ class Session:
         )
 
     def _way_back_until_s(self) -> float | None:
-        kept = boot_overview.way_back(self.around.places)
+        try:
+            kept = boot_overview.way_back(self.around.places)
+        except AccessDeniedError:
+            if self.privileged:
+                raise
+            return None
         return None if kept is None else kept.until_s(self.box.settings.retention_days)
 
     def _sizes(self) -> DataSizes | None:

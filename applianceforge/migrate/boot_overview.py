@@ -24,6 +24,7 @@ from applianceforge.system.effects import Effects
 _DAY_S = 86400.0
 _UNKNOWN_GATE = "gate-unknown"
 _MIGRATING = "migrating"
+_WENT_BACK = "went-back"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Overview:
         down: Of open services those that are not up, with their states.
         failure: The last one that is still of interest.
         migration: What status.json says, while a migration is under way.
-        way_back_until_s: Until when the old data is kept; None if there is none to go back to.
+        way_back_until_s: Until when the way back is kept; None if there is none.
+        went_back: When a person went back to 32 bits last, if the box still is where that led.
     """
 
     release: Release
@@ -81,6 +83,7 @@ class Overview:
     migration: Mapping[str, Any] | None
     way_back_until_s: float | None
     down: Mapping[str, str]
+    went_back: Past | None = None
 
 
 def gather(
@@ -108,17 +111,19 @@ def gather(
     migration = _migration(places)
     environment = _environment(places)
     shut = _shut(places, migration)
-    kept = way_back(places)
+    slots = _slots(environment, booted)
+    kept = _way_back_of(places, slots)
     return Overview(
         release=release,
         booted=booted,
         epoch=_epoch(places),
-        slots=_slots(environment, booted),
+        slots=slots,
         shut=shut,
         failure=_failure(places, environment, booted),
         migration=migration,
         way_back_until_s=None if kept is None else kept.until_s(retention_days),
         down={} if shut or not show else _down(places, show),
+        went_back=_went_back(places, environment, booted),
     )
 
 
@@ -176,7 +181,7 @@ def _failure(
     """Return why the other slot does not run, with what the history knows of that."""
     text = environment.reason if environment is not None else bootenv.NO_REASON
     slot, word = reasons.split("" if text == bootenv.NO_REASON else text)
-    if not word or slot is booted:
+    if word in ("", _WENT_BACK) or slot is booted:
         return None
     reason = reasons.explain(word)
     failure = Failure(slot, word, 0.0, reason.sentence, reason.remedy, "", "")
@@ -189,6 +194,17 @@ def _failure(
                 hint="" if past.hint == reason.remedy else past.hint,
             )
     return replace(failure, evidence=_evidence(places, word))
+
+
+def _went_back(
+    places: BootPlaces, environment: Environment | None, booted: Slot | None
+) -> Past | None:
+    """Return what the history says of it, of a box whose other slot was left so."""
+    slot, word = reasons.split("" if environment is None else environment.reason)
+    if word != _WENT_BACK or slot is booted:
+        return None
+    told = [past for past in _past(places) if past.event == Happening.WENT_BACK.value]
+    return told[-1] if told else None
 
 
 def _evidence(places: BootPlaces, word: str) -> tuple[str, ...]:
@@ -234,20 +250,31 @@ class WayBack:
 
 
 def way_back(places: BootPlaces) -> WayBack | None:
-    """Return what is kept of the old data of a box that has crossed; None if nothing is."""
-    try:
-        if _epoch(places) is not Architecture.AMD64 or not places.settings.exists():
-            return None
-        with files.named_errors(places.settings, "read the settings"):
-            found = settings.decode(places.settings.read_text(), str(places.settings))
-        work = places.root / str(found.work.directory).lstrip("/")
-        entries = journal.read(Workspace(work, "run").journal)
-    except (ForgeError, OSError):
+    """Return what is kept of the old data of a box that has crossed; None if nothing is.
+
+    Raises:
+        ForgeError: The migration's settings or its journal cannot be read, so nobody can tell.
+    """
+    if _epoch(places) is not Architecture.AMD64 or not places.settings.exists():
         return None
+    with files.named_errors(places.settings, "read the settings"):
+        found = settings.decode(places.settings.read_text(), str(places.settings))
+    work = places.root / str(found.work.directory).lstrip("/")
+    entries = journal.read(Workspace(work, "run").journal)
     events = {entry.event: entry.time_s for entry in entries}
     if journal.Event.PUBLISHED not in events or journal.Event.CLEANED in events:
         return None
     return WayBack(events[journal.Event.PUBLISHED], found.work.retention_days)
+
+
+def _way_back_of(places: BootPlaces, slots: tuple[SlotView, ...]) -> WayBack | None:
+    """Return the same, as far as we may look; none once the other slot holds nothing good."""
+    if not any(one.good for one in slots if not one.booted):
+        return None
+    try:
+        return way_back(places)
+    except ForgeError:
+        return None
 
 
 def document(found: Overview, update: Mapping[str, Any] | None = None) -> str:

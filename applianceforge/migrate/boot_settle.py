@@ -28,6 +28,8 @@ from applianceforge.system.effects import Effects
 from applianceforge.system.programs import Command
 
 SERVICES = "services"
+# What happens while services stay shut, and changes nothing about that.
+_BETWEEN = ("settled", "update")
 OPEN = "open"
 _PAUSE_S = 1.0
 _PUBLIC = 0o644
@@ -171,7 +173,7 @@ class Settling:
         """Note that the services are shut, if that is new."""
         if gate in (OPEN, ""):
             return
-        told = [one for one in history.read(self.places) if one.event != "settled"]
+        told = [one for one in history.read(self.places) if not one.event.startswith(_BETWEEN)]
         last = told[-1] if told else None
         if last is None or (last.event, last.reason) != (Happening.REFUSED.value, gate):
             self._history.add(

@@ -163,6 +163,32 @@ def test_a_box_that_has_crossed(tmp_path: Path) -> None:
     assert document["way_back_until"] == 1_790_000_000 + 7 * 86400
 
 
+def test_the_way_back_is_over_with_the_slot_that_it_leads_to(tmp_path: Path) -> None:
+    box = open_gate(appliance(tmp_path))
+    box.set_environment(Environment(6, "b", NOT_BOOTABLE, KNOWN_GOOD))
+    box.write("data/forge/epoch", "amd64\n")
+    line = {"schema": 1, "number": 1, "time": 1_790_000_000.0, "event": "published", "step": ""}
+    box.write("data/forge/work/run/journal.jsonl", json.dumps(line) + "\n")
+    done = command("status", "--root", box.root, "--json")
+    assert json.loads(done.out)["way_back_until"] is None
+
+
+def test_a_box_that_went_back(legacy: Appliance) -> None:
+    legacy.set_environment(Environment(9, "a", KNOWN_GOOD, NOT_BOOTABLE, "b-went-back"))
+    line = {
+        "schema": 1,
+        "time": 1_790_000_000.0,
+        "event": "went-back",
+        "release": "migration 2.0.0",
+        "architecture": "amd64",
+        "slot": "b",
+        "message": "what the 64-bit release held is archived in /data/forge/archive/back",
+    }
+    legacy.write("data/forge/history.jsonl", json.dumps(line) + "\n")
+    document = told(legacy, "went-back", 0)
+    assert document["failure"] is None
+
+
 def test_a_box_whose_boot_environment_is_lost(legacy: Appliance) -> None:
     for name in ("env1", "env2"):
         (legacy.root / "boot/loader" / name).write_bytes(b"")
