@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import mmap
 import random
@@ -33,12 +34,13 @@ from pathlib import Path
 from typing import Any
 
 from applianceforge.model.architecture import Architecture
+from applianceforge.slots import layout
 from applianceforge.slots.layout import Slot
 from tests.release import demo
 from tests.release.server import Server
 from tests.vm import crossing, data_oracle, oracles, power_cuts
 from tests.vm.channel import ChannelError
-from tests.vm.crash_states import Effort, Replay, State, epochs, states
+from tests.vm.crash_states import Effort, Kind, Replay, State, epochs, states
 from tests.vm.crossing import BOOT_S, Told
 from tests.vm.hardware import Disk
 from tests.vm.machine import Machine
@@ -73,16 +75,21 @@ class Chosen:
 
 
 def choose(update: Update, log: WriteLog, per_phase: int, seed: int) -> tuple[Chosen, ...]:
-    """Return states spread evenly over the phases, in the order of their epochs."""
-    by_phase: dict[str, list[Chosen]] = {phase.name: [] for phase in update.phases}
+    """Return states spread evenly over the phases, and there over the kinds, in their order."""
+    by_phase: dict[str, dict[Kind, list[Chosen]]] = {phase.name: {} for phase in update.phases}
     phases = update.phases_of(log)
     for number, state in enumerate(states(log, EFFORT)):
         phase = phases[state.epoch]
-        by_phase[phase.name].append(Chosen(number, state, phase))
+        kinds = by_phase[phase.name].setdefault(state.kind, [])
+        kinds.append(Chosen(number, state, phase))
     draw = random.Random(seed)
-    found = [
-        one for these in by_phase.values() for one in draw.sample(these, min(per_phase, len(these)))
-    ]
+    found: list[Chosen] = []
+    for these in by_phase.values():
+        # Of each kind one, in an order that is drawn, then of each a second one.
+        rows = [draw.sample(one, min(per_phase, len(one))) for one in these.values()]
+        draw.shuffle(rows)
+        mixed = [one for turn in itertools.zip_longest(*rows) for one in turn if one is not None]
+        found += mixed[:per_phase]
     return tuple(sorted(found, key=lambda one: one.number))
 
 
@@ -129,6 +136,25 @@ def judge(
     tell(f"  by phase: {_counted(phases)}")
     tell(f"  {done.count('looked')} replayed, repaired, and their rows and values read")
     return wrong[:_MOST_PROBLEMS] + done.problems("looked")
+
+
+def plant(update: Update, tell: Tell) -> list[str]:
+    """Change the record as bugs would; return which of them were not found."""
+    systems, wrong = _systems(), []
+    small = replace(EFFORT, subsets=2, torn=2, prefixes=4)
+    for title in ("nobody flushes", "activated first"):
+        with update.recording.opened() as (disk, record_bytes, log):
+            found = oracles.partitions_of(disk)
+            if title == "nobody flushes":
+                planted = power_cuts.without_flushes(log)
+            else:
+                boot, slot = found[layout.BOOT_PARTITION], found[Slot.B.partition]
+                planted = power_cuts.activated_first(log, boot, slot)
+            judged = power_cuts.judge(disk, record_bytes, planted, systems, small)
+        tell(f"planted bug, {title}: {len(judged.problems)} of {judged.states} states")
+        if not judged.problems:
+            wrong.append(f"the planted bug was not found: {title}")
+    return wrong
 
 
 def _systems() -> dict[Slot, list[System]]:
@@ -335,6 +361,7 @@ def run(
             to_look = choose(update, log, looked, seed)
             to_boot = choose(update, log, booted, seed + 1)
         wrong = judge(update, {one.number: one for one in to_look}, done, tell)
+        wrong += plant(update, tell)
         wrong += boot(update, to_boot, directory, server, done, tell)
         tell(f"{done.count('booted')} booted, {len(wrong)} wrong")
         return wrong
