@@ -16,7 +16,7 @@ from applianceforge.release.expiry import Role
 from applianceforge.release.graph import STABLE
 from applianceforge.release.keys import KeyPlaces, MadeKey
 from applianceforge.release.repository_layout import ROOT_OVERLAY, UPDATE_OVERLAY, Layout
-from applianceforge.release.rotation import Rotation
+from applianceforge.release.rotation import Rotation, require_threshold
 
 _PATH = click.Path(path_type=Path)
 
@@ -97,6 +97,14 @@ def init(
     secrets = Passphrases(passphrases)
     modules = _by_role(hsm)
     wanted = {Role.ROOT: numbers["root_keys"], Role.TARGETS: numbers["targets_keys"]}
+    thresholds = {
+        Role.ROOT: numbers["root_threshold"],
+        Role.TARGETS: numbers["targets_threshold"],
+    }
+    for role, threshold in thresholds.items():
+        mine = [uri for one, uri in modules if one is role]
+        # Before so many are made, and passphrases asked for.
+        require_threshold(role, threshold, max(len(mine), wanted[role]))
     made: list[MadeKey] = []
     for role in Role:
         mine = [uri for one, uri in modules if one is role]
@@ -104,10 +112,6 @@ def init(
         made += [keys.from_module(uri, role, at, secrets.ask) for at, uri in enumerate(mine, 1)]
         ask = secrets.ask if encrypt and role.offline else None
         made += [keys.make(place, role, at, ask) for at in range(len(mine) + 1, number + 1)]
-    thresholds = {
-        Role.ROOT: numbers["root_threshold"],
-        Role.TARGETS: numbers["targets_threshold"],
-    }
     outcome = repository(directory).create(state, tuple(made), thresholds, time.time(), overlay)
     click.echo(f"The repository {directory} for {appliance} is made.")
     release_view.tell_keys(outcome.made)
@@ -144,7 +148,7 @@ def publish(
         raise UsageError(
             "--renew goes with neither --root nor --clock-is-right", hint="leave out --renew"
         )
-    places = _places(directories, passphrases)
+    places = _places(directory, directories, passphrases)
     place = repository(directory)
     if renew:
         outcome = place.renew(places, time.time())
@@ -188,12 +192,14 @@ def rotate_keys(
     Without --remove, --add, --hsm and --threshold all keys of the role are replaced. The root keys
     must be at hand, and those of the role and the online keys.
     """
-    places = _places(directories, passphrases)
+    places = _places(directory, directories, passphrases)
     if not directories and new_keys is None:
         raise UsageError("nothing says where new keys go", hint="give --keys or --new-keys")
     target = new_keys or directories[0]
     _require_apart(directory, target)
     which, secrets = Role(role), Passphrases(passphrases)
+    if add is not None and (add < 0 or not (add or remove or hsm or threshold is not None)):
+        raise UsageError("no key would be replaced or added", hint="give --add 1, or leave it out")
     replaces_all = not remove and add is None and not hsm and threshold is None
     if add is None:
         add = _number_of_keys(directory, which) if replaces_all else len(remove) - len(hsm)
@@ -220,7 +226,11 @@ def _number_of_keys(directory: Path, role: Role) -> int:
     return next(len(one.names) for one in found.keys if one.role is role)
 
 
-def _places(directories: tuple[Path, ...], passphrases: tuple[str, ...]) -> KeyPlaces:
+def _places(
+    directory: Path, directories: tuple[Path, ...], passphrases: tuple[str, ...]
+) -> KeyPlaces:
+    for place in directories:
+        _require_apart(directory, place)
     return KeyPlaces(directories, Passphrases(passphrases).ask)
 
 

@@ -108,6 +108,11 @@ def decode(data: bytes, name: str = "graph.json") -> Graph:
     return graph
 
 
+def is_channel(name: str) -> bool:
+    """Return whether a channel can be called so."""
+    return _CHANNEL.fullmatch(name) is not None
+
+
 def _sorted(offers: tuple[Offer, ...]) -> tuple[Offer, ...]:
     width = {Architecture.I386: 0, Architecture.AMD64: 1}
     return tuple(
@@ -160,7 +165,7 @@ def _offer(reader: Reader, document: dict[str, Any], appliance: str) -> Offer | 
     if not channels:
         reader.wrong("channels", "must name at least one")
     for channel in channels:
-        if not _CHANNEL.fullmatch(channel):
+        if not is_channel(channel):
             reader.wrong("channels", f"must be of a-z, 0-9 and -, not {channel[:40]!r}")
     offer = Offer(
         release or _DEFAULTS.release,

@@ -21,6 +21,9 @@ _SIGNS_ANEW = {
     Role.TIMESTAMP: (Role.TIMESTAMP,),
 }
 
+# Of one role: a root that names more is too large for any box.
+MOST_KEYS = 50
+
 
 @dataclass(frozen=True)
 class Rotation:
@@ -52,6 +55,11 @@ def require_threshold(role: Role, threshold: int, number: int) -> None:
     Raises:
         SigningKeyError: They cannot.
     """
+    if number > MOST_KEYS:
+        raise SigningKeyError(
+            f"{role.value} would have {number} keys, and no box takes a root that names so many",
+            hint=f"let it have {MOST_KEYS} at most; 3 are usual",
+        )
     if not 1 <= threshold <= number:
         raise SigningKeyError(
             f"{role.value} would have {number} key{'' if number == 1 else 's'}, of which"

@@ -121,10 +121,12 @@ def _decode_value(key: str, value: object) -> str | bool | float | Window:
         raise ValueError("must be text in quotes")
     if key == "window":
         return Window.parse(value)
+    if not value.isprintable():
+        raise ValueError("must be without control characters")
     if key == "proxy" and value and not value.startswith(_PROXIES):
         raise ValueError("must be a URL such as http://proxy.example:3128, or empty")
     if key == "repository" and value and not value.startswith((*_SERVERS, "/")):
         raise ValueError("must be a URL such as https://updates.example/, or an absolute path")
-    if key == "channel" and (not value or not value.isprintable() or " " in value):
+    if key == "channel" and (not value or " " in value):
         raise ValueError("must be the name of a channel, such as stable")
     return value

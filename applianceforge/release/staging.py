@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -24,8 +23,6 @@ from applianceforge.system.files import named_errors
 # What goes when the staged graph was published, or is given up; the graph goes first.
 ALL = (STAGED_GRAPH, STAGED_TARGETS, STAGED_BUNDLES)
 Value = TypeVar("Value")
-
-_CHANNEL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 @dataclass(frozen=True)
@@ -141,7 +138,7 @@ def wished(offer: Offer, wish: Wish) -> Offer:
             f"a share of {wish.share_percent} percent cannot be", hint="take 0 to 100"
         )
     for channel in wish.channels or ():
-        if not _CHANNEL.fullmatch(channel):
+        if not graph_file.is_channel(channel):
             raise RepositoryError(
                 f"{channel!r} cannot be a channel",
                 hint="take up to 32 small letters, digits and '-', such as stable or beta",

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 from applianceforge.model.errors import RepositoryError, SettingsError
-from applianceforge.release import settings
+from applianceforge.release import graph_file, settings
+from applianceforge.release.addresses import address
 from applianceforge.system.files import named_errors
 
+_HINT = "give --url as https://HOST/PATH/, and --channel as one word in small letters"
 _EXAMPLE = Path(__file__).with_name("example.toml")
 
 
@@ -34,8 +36,11 @@ def encode(repository: str, channel: str) -> bytes:
     text = "\n".join(lines) + "\n"
     try:
         settings.decode([("update.toml", text)])
+        # What no box could use is told here, and not by each box.
+        if "://" in repository and not repository.startswith("file:///"):
+            address(repository, "repository")
+        if not graph_file.is_channel(channel):
+            raise SettingsError(f"{channel!r} cannot be a channel", hint=_HINT)
     except SettingsError as error:
-        raise RepositoryError(
-            error.message, hint="give --url as https://HOST/PATH/, and --channel as one word"
-        ) from error
+        raise RepositoryError(error.message, hint=_HINT) from error
     return text.encode()

@@ -25,6 +25,9 @@ from tests.release.vendor import Box, Vendor
 Run = Callable[..., int]
 
 
+URL = ("--url", "http://updates.example/")
+
+
 @pytest.fixture
 def vendor(tmp_path: Path) -> Vendor:
     return Vendor(tmp_path)
@@ -200,6 +203,31 @@ def test_status_has_a_status_of_its_own(
             79,
             "repository must be a URL",
         ),
+        (
+            ("init", "--appliance", "gateway", "--keys", "NEW", "--url", "http://a:x/"),
+            79,
+            "none of HTTP",
+        ),
+        (
+            ("init", "--appliance", "gateway", "--keys", "NEW", "--url", "http://a/\nb"),
+            79,
+            "without control characters",
+        ),
+        (
+            (*("init", "--appliance", "gateway", "--keys", "NEW"), *URL, "--channel", "Beta"),
+            79,
+            "cannot be a channel",
+        ),
+        (
+            ("init", "--appliance", "gateway", "--keys", "NEW", "--root-keys", "1000000"),
+            80,
+            "would have 1000000 keys",
+        ),
+        (
+            ("init", "--appliance", "gateway", "--keys", "NEW", "--root-keys", "-1"),
+            80,
+            "of which 2 must sign",
+        ),
         (("add", "--slot", "/nowhere.slot"), 40, "/nowhere.release.json cannot be read"),
         (("offer", "1.0.0", "--share", "5"), 79, "no release 1.0.0"),
         (("offer", "1.0.0"), 2, "nothing is to change"),
@@ -208,11 +236,15 @@ def test_status_has_a_status_of_its_own(
         (("withdraw", "1.0.0", "--undo", "--reason", "why"), 2, "say why"),
         (("publish",), 80, "targets-1, targets-2 are not at hand"),
         (("publish", "--keys", "EMPTY"), 80, "targets-1, targets-2 are not at hand"),
+        (("publish", "--keys", "KEYS", "--keys", "INSIDE"), 79, "inside the repository"),
         (("publish", "--renew", "--root", "--keys", "KEYS"), 2, "goes with neither"),
         (("rotate-keys", "root"), 2, "where new keys go"),
         (("rotate-keys", "root", "--keys", "INSIDE"), 79, "inside the repository"),
         (("rotate-keys", "root", "--keys", "KEYS", "--remove", "root-9"), 80, "is no key of root"),
         (("rotate-keys", "root", "--keys", "EMPTY"), 80, "are not at hand"),
+        (("rotate-keys", "root", "--keys", "KEYS", "--add", "-1"), 2, "no key would be"),
+        (("rotate-keys", "root", "--keys", "KEYS", "--add", "0"), 2, "no key would be"),
+        (("rotate-keys", "root", "--keys", "KEYS", "--add", "99"), 80, "would have 102 keys"),
     ],
 )
 def test_errors_have_their_status_and_a_remedy(

@@ -55,6 +55,8 @@ def test_retention_can_be_nothing() -> None:
         ("repository = 'ftp://x/'", "repository must be a URL"),
         ("repository = 'relative/path'", "an absolute path"),
         ("repository = 3", "repository must be text"),
+        ('repository = "/media/\\u0000usb"', "repository must be without control characters"),
+        ('proxy = "http://p:1/\\n"', "proxy must be without control characters"),
         ("proxy = 'p:3128'", "proxy must be a URL"),
         ("channel = ''", "name of a channel"),
         ("channel = 'a b'", "name of a channel"),
