@@ -13,14 +13,14 @@ from applianceforge.cli import commands, progress, release_view
 from applianceforge.cli.release_place import directory_argument, repository
 from applianceforge.cli.release_signing import init, publish, rotate_keys
 from applianceforge.model.architecture import Architecture
-from applianceforge.model.errors import ExpiredError, UsageError
+from applianceforge.model.errors import ExpiredError, SlotError, UsageError
 from applianceforge.preflight import release_file
 from applianceforge.release import bundle, repository_status
 from applianceforge.release.adding import Addition
 from applianceforge.release.expiry import State
 from applianceforge.release.graph import STABLE, WHOLE_FLEET, Offer
 from applianceforge.release.repository_layout import Layout
-from applianceforge.release.staging import Wish, only_through, wished
+from applianceforge.release.staging import Wish, only_through, same_version, wished
 
 _WARNINGS = 10
 _EXPIRED = ExpiredError.exit_status
@@ -39,6 +39,16 @@ def _which(command: Command) -> Command:
     return click.argument("version")(option(command))
 
 
+def _since(command: Command) -> Command:
+    option = click.option(
+        "--since",
+        type=click.DateTime(_DATES),
+        metavar="DATE",
+        help="Not before this time, in UTC: 2027-01-31 or 2027-01-31T12:00Z.",
+    )
+    return option(command)
+
+
 @click.group()
 def release() -> None:
     """Make a repository of releases, sign it, and say who gets which release.
@@ -46,7 +56,7 @@ def release() -> None:
     \b
     In this order a release comes to a fleet (docs/releases.md has all of it):
       applianceforge release init DIR --appliance NAME --keys KEYS    once
-      applianceforge release add DIR --slot NAME.slot.zst --share 5
+      applianceforge release add DIR --slot NAME.slot --share 5
       applianceforge release publish DIR --keys KEYS                  then copy DIR/public
       applianceforge release offer DIR VERSION --share 100            then publish again
       applianceforge release withdraw DIR VERSION --reason WHY        then publish again
@@ -59,7 +69,7 @@ def release() -> None:
 
 @release.command()
 @directory_argument
-@click.option("--slot", required=True, type=_PATH, help="The slot image, NAME.slot or .slot.zst.")
+@click.option("--slot", required=True, type=_PATH, help="Its image, NAME.slot or NAME.slot.zst.")
 @click.option(
     "--release",
     "described",
@@ -72,7 +82,7 @@ def release() -> None:
 @click.option("--crossing", is_flag=True, help="It takes a 32-bit system to 64 bits.")
 @click.option("--share", default=WHOLE_FLEET, show_default=True, help="Percent of the fleet.")
 @click.option("--by-request", is_flag=True, help="Only for whoever asks for it by name.")
-@click.option("--since", type=click.DateTime(_DATES), help="Not before this time, in UTC.")
+@_since
 @click.option("--replaces", multiple=True, help="A withdrawn barrier for which it stands in.")
 @click.option("--minimum-version", help="The oldest version that it may be installed over.")
 @click.option(
@@ -83,7 +93,12 @@ def release() -> None:
     help="zstd's: 3 packs in a tenth of the time, a third larger.",
 )
 @click.option(
-    "--progress", "shown", type=click.Choice(progress.KINDS), default="auto", show_default=True
+    "--progress",
+    "shown",
+    type=click.Choice(progress.KINDS),
+    default="auto",
+    show_default=True,
+    help="How progress is shown: on the terminal, as lines, as JSON Lines, or not.",
 )
 def add(
     directory: Path,
@@ -126,7 +141,7 @@ def add(
 @click.option("--share", type=int, help="Percent of the fleet.")
 @click.option("--by-request/--for-all", default=None, help="Only for whoever asks for it by name.")
 @click.option("--channel", "channels", multiple=True, help="All its channels from now on.")
-@click.option("--since", type=click.DateTime(_DATES), help="Not before this time, in UTC.")
+@_since
 @click.option("--title", help="One line for people.")
 @click.option("--barrier/--no-barrier", default=None, help="Whether newer ones need it first.")
 def offer(
@@ -169,10 +184,11 @@ def withdraw(
     outcome = place.withdraw(version, _architecture(architecture), "" if undo else reason)
     release_view.tell_staged(outcome)
     for one in outcome.published.graph.offers:
-        if not undo and one.version == version and only_through(outcome.published.graph, one):
+        same = same_version(one.version, version)
+        if same and not undo and only_through(outcome.published.graph, one):
             click.echo(
-                f"{version} is a barrier: boxes before it get no newer release until one is added"
-                f" with --replaces {version}."
+                f"{one.version} is a barrier: boxes before it get no newer release until one is"
+                f" added with --replaces {one.version}."
             )
 
 
@@ -214,7 +230,25 @@ def status(directory: Path, as_json: bool, warn_days: int | None) -> int:
 
 
 def _beside(slot: Path) -> Path:
-    return slot.with_name(slot.name.removesuffix(".zst").removesuffix(".slot") + ".release.json")
+    """Return the release's file that a build left beside a slot image.
+
+    Raises:
+        SlotError: The image is not there.
+        UsageError: Nothing of that name is.
+    """
+    if not slot.is_file():
+        raise SlotError(
+            f"there is no slot image {slot}",
+            hint="name NAME.slot, as `inv image.build` leaves it in build/images",
+        )
+    found = slot.with_name(slot.name.removesuffix(".zst").removesuffix(".slot") + ".release.json")
+    if not found.exists():
+        raise UsageError(
+            f"{slot} has no {found.name} beside it",
+            hint="name the slot image of a build, NAME.slot, and keep its NAME.release.json in the"
+            " same directory, or say where it is with --release",
+        )
+    return found
 
 
 def _seconds(since: datetime | None) -> int | None:

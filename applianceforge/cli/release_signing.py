@@ -202,10 +202,11 @@ def rotate_keys(
         raise UsageError("no key would be replaced or added", hint="give --add 1, or leave it out")
     replaces_all = not remove and add is None and not hsm and threshold is None
     if add is None:
-        add = _number_of_keys(directory, which) if replaces_all else len(remove) - len(hsm)
+        add = len(_names_of_keys(directory, which)) if replaces_all else len(remove) - len(hsm)
     ask = secrets.ask if encrypt else None
     modules = [lambda at, uri=uri: keys.from_module(uri, which, at, secrets.ask) for uri in hsm]
     made = [lambda at: keys.make(target, which, at, ask)] * max(0, add)
+    before = _names_of_keys(directory, which)
     wanted = Rotation(which, (*modules, *made), remove, replaces_all, threshold)
     outcome = repository(directory).rotate(wanted, places, time.time())
     release_view.tell_resumed(outcome)
@@ -214,6 +215,9 @@ def rotate_keys(
         return
     click.echo(f"Published: root {outcome.published.root.signed.version}.")
     release_view.tell_keys(outcome.made)
+    left = [name for name in before if name not in _names_of_keys(directory, which)]
+    if left:
+        click.echo(f"Sign no more, and can be destroyed once this is served: {', '.join(left)}")
     if not outcome.seamless:
         click.echo(
             "The former keys were not at hand: a box that looked at this very moment saw a"
@@ -221,9 +225,9 @@ def rotate_keys(
         )
 
 
-def _number_of_keys(directory: Path, role: Role) -> int:
+def _names_of_keys(directory: Path, role: Role) -> tuple[str, ...]:
     found = repository_status.look(Layout(directory), time.time())
-    return next(len(one.names) for one in found.keys if one.role is role)
+    return next(tuple(one.names) for one in found.keys if one.role is role)
 
 
 def _places(

@@ -46,6 +46,8 @@ def document(found: Status) -> dict[str, Any]:
                 "since_s": one.since_s,
                 "barrier": one.barrier,
                 "crossing": one.crossing,
+                "replaces": list(one.replaces),
+                "minimum_version": one.release.minimum_version or None,
                 "withdrawn": one.withdrawn or None,
             }
             for one in found.graph.offers

@@ -185,7 +185,8 @@ class KeyPlaces:
             for path in (directory / name, directory / OFFLINE / name, directory / ONLINE / name):
                 if path.exists():
                     return _from_file(path, entry.name, public, self.secrets)
-        return Absent()
+        gone = [str(directory) for directory in self.directories if not directory.is_dir()]
+        return Absent(f"no directory: {', '.join(gone)}" if gone else "")
 
     def _in_module(self, entry: KeyEntry, public: Key) -> Signer | Absent:
         try:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import RepositoryError
-from applianceforge.release import graph_file
+from applianceforge.release import clock, graph_file, ordering
 from applianceforge.release.graph import Graph, Offer
 from applianceforge.release.repository_layout import (
     STAGED_BUNDLES,
@@ -77,7 +77,7 @@ def chosen(graph: Graph, version: str, architecture: Architecture | None) -> tup
     found = tuple(
         offer
         for offer in graph.offers
-        if offer.version == version and architecture in (None, offer.architecture)
+        if same_version(offer.version, version) and architecture in (None, offer.architecture)
     )
     if not found:
         known = ", ".join(f"{one.version} ({one.architecture.value})" for one in graph.offers)
@@ -87,6 +87,14 @@ def chosen(graph: Graph, version: str, architecture: Architecture | None) -> tup
             hint=f"there are: {known}" if known else "add it first: release add",
         )
     return found
+
+
+def same_version(one: str, other: str) -> bool:
+    """Return whether two texts name one version, such as 3.0 and 3.0.0."""
+    if one == other:
+        return True
+    known = ordering.is_version(one) and ordering.is_version(other)
+    return known and ordering.compare(one, other) == 0
 
 
 def withdrawn(graph: Graph, version: str, architecture: Architecture | None, reason: str) -> Graph:
@@ -180,7 +188,8 @@ def differences(before: Graph, after: Graph) -> tuple[str, ...]:
         if was is None:
             lines.append(f"{name}: new, {told(offer)}")
         elif was != offer:
-            lines.append(f"{name}: {told(offer)}; before: {told(was)}")
+            title = f", entitled {offer.title!r}" if offer.title != was.title else ""
+            lines.append(f"{name}: {told(offer)}{title}; before: {told(was)}")
     left = {(one.version, one.architecture) for one in after.offers}
     gone = (key for key in old if key not in left)
     lines += [f"{version} ({architecture.value}): dropped" for version, architecture in gone]
@@ -192,6 +201,7 @@ def told(offer: Offer) -> str:
     if offer.withdrawn:
         return f"withdrawn: {offer.withdrawn}"
     parts = ["/".join(offer.channels), f"{offer.share_percent} % of the fleet"]
+    parts += [f"from {clock.shown(offer.since_s)}"] if offer.since_s else []
     parts += ["by request only"] if offer.by_request else []
     parts += ["barrier"] if offer.barrier else []
     parts += ["crossing"] if offer.crossing else []

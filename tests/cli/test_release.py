@@ -140,12 +140,15 @@ def test_keys_come_and_go(made: Vendor, run: Run, capsys: pytest.CaptureFixture[
     assert run("rotate-keys", "root", *words) == 0
     assert str(stick / "offline/root-4.pem") in capsys.readouterr().out
     assert run("rotate-keys", "timestamp", "--keys", made.keys, "--keys", stick) == 0
-    assert "timestamp-2.pem" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "timestamp-2.pem" in said
+    assert "can be destroyed once this is served: timestamp-1\n" in said
     made.key_file("snapshot-1").unlink()
     assert run("rotate-keys", "snapshot", "--keys", made.keys, "--keys", stick) == 0
     assert "The former keys were not at hand" in capsys.readouterr().out
     words = ("--add", "1", "--threshold", "2", "--keys", made.keys, "--keys", stick)
     assert run("rotate-keys", "targets", *words) == 0
+    assert "can be destroyed" not in capsys.readouterr().out
     seen = _json(run, capsys)["roles"]
     assert isinstance(seen, dict)
     assert seen["root"]["keys"] == ["root-1", "root-3", "root-4"]
@@ -228,7 +231,8 @@ def test_status_has_a_status_of_its_own(
             80,
             "of which 2 must sign",
         ),
-        (("add", "--slot", "/nowhere.slot"), 40, "/nowhere.release.json cannot be read"),
+        (("add", "--slot", "/nowhere.slot"), 64, "there is no slot image /nowhere.slot"),
+        (("add", "--slot", "/etc/passwd"), 2, "/etc/passwd has no passwd.release.json beside it"),
         (("offer", "1.0.0", "--share", "5"), 79, "no release 1.0.0"),
         (("offer", "1.0.0"), 2, "nothing is to change"),
         (("withdraw", "1.0.0", "--reason", "why"), 79, "no release 1.0.0"),
@@ -236,6 +240,7 @@ def test_status_has_a_status_of_its_own(
         (("withdraw", "1.0.0", "--undo", "--reason", "why"), 2, "say why"),
         (("publish",), 80, "targets-1, targets-2 are not at hand"),
         (("publish", "--keys", "EMPTY"), 80, "targets-1, targets-2 are not at hand"),
+        (("publish", "--keys", "/nowhere"), 80, "targets-2 (no directory: /nowhere) are not at"),
         (("publish", "--keys", "KEYS", "--keys", "INSIDE"), 79, "inside the repository"),
         (("publish", "--renew", "--root", "--keys", "KEYS"), 2, "goes with neither"),
         (("rotate-keys", "root"), 2, "where new keys go"),
@@ -261,6 +266,7 @@ def test_errors_have_their_status_and_a_remedy(
         "EMPTY": made.place / "empty",
         "INSIDE": made.layout.directory / "keys",
     }
+    places["EMPTY"].mkdir()
     if words[0] == "init" and "KEYS" in words:
         shutil.move(made.keys, made.place / "away")
     seen = made.box("box").look()
@@ -294,6 +300,35 @@ def test_withdrawing_a_barrier_says_what_follows(
     assert run("add", "--slot", _image(made, "1.0.1"), *words) == 0
     assert run("publish", "--keys", made.keys) == 0
     assert made.box("box").look().graph.offers[1].replaces == ("1.0.0",)
+
+
+def test_what_is_staged_tells_dates_and_titles(
+    made: Vendor, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slot = _image(made, "3.0.0")
+    assert run("add", "--slot", slot, "--since", "2027-02-01", "--progress", "none") == 0
+    said = "3.0.0 (amd64): new, stable, 100 % of the fleet, from 2027-02-01 00:00 UTC"
+    assert said in capsys.readouterr().out
+    assert run("publish", "--keys", made.keys) == 0
+    capsys.readouterr()
+    assert run("offer", "3.0.0", "--title", "The third", "--since", "2027-03-01T12:00Z") == 0
+    said = capsys.readouterr().out
+    assert "from 2027-03-01 12:00 UTC, entitled 'The third'; before: stable" in said
+    assert said.count("2027-02-01 00:00 UTC") == 1
+
+
+def test_a_version_by_another_spelling(
+    made: Vendor, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("add", "--slot", _image(made, "3.0.0"), "--barrier", "--progress", "none") == 0
+    assert run("publish", "--keys", made.keys) == 0
+    assert run("offer", "3.0", "--share", 5) == 0
+    assert "3.0.0 (amd64): stable, 5 % of the fleet" in capsys.readouterr().out
+    assert run("offer", "3.0.1", "--share", 5) == 79
+    assert run("offer", "three", "--share", 5) == 79
+    assert "there is no release three" in capsys.readouterr().err
+    assert run("withdraw", "3", "--reason", "bad") == 0
+    assert "--replaces 3.0.0" in capsys.readouterr().out
 
 
 def test_passphrases_from_files_and_descriptors(
