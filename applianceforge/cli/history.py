@@ -115,11 +115,13 @@ def _when(time_s: float) -> str:
 
 def document(shown: Sequence[Past], there_are: int) -> str:
     """Return the same for a program."""
-    return json.dumps(
+    text = json.dumps(
         {"schema": _SCHEMA, "there_are": there_are, "entries": [_fields(one) for one in shown]},
         ensure_ascii=False,
         indent=1,
     )
+    # With the bytes of a name that is not UTF-8 as escapes, or it could not be printed.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _fields(one: Past) -> dict[str, Any]:

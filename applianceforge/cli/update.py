@@ -24,6 +24,7 @@ from applianceforge.release.intent import Consent
 from applianceforge.release.proposal import Proposal
 from applianceforge.release.source import Source
 from applianceforge.release.update import Update
+from applianceforge.system.files import named_errors
 
 _DONE = 0
 
@@ -118,8 +119,7 @@ def update_command(
     request = Request(
         changes=not (check or dry_run),
         wanted=wanted,
-        # A boot that goes on with it has another working directory.
-        origin=origin if not origin or "://" in origin else str(Path(origin).absolute()),
+        origin=_wherever(origin),
         yes=yes,
         reboot=reboot,
         as_json=as_json,
@@ -128,6 +128,18 @@ def update_command(
         require_root()
     with progress.choose(shown) as sink, opened(root, sink) as session:
         return _update(session, request)
+
+
+def _wherever(origin: str) -> str:
+    """Return what names a repository from any working directory: a boot that goes on has another.
+
+    Raises:
+        SettingsError: Our own is gone.
+    """
+    if not origin or "://" in origin:
+        return origin
+    with named_errors(origin, "find"):
+        return str(Path(origin).absolute())
 
 
 def _update(session: Session, request: Request) -> int:

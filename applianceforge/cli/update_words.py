@@ -189,7 +189,9 @@ def document(
         "unseen": list(found.box.unseen),
         "exit_status": found.report.exit_status if found.refused else 0,
     }
-    return json.dumps(fields, ensure_ascii=False, indent=1)
+    # With the bytes of a name that is not UTF-8 as escapes, or it could not be printed.
+    text = json.dumps(fields, ensure_ascii=False, indent=1)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _download_bytes(manifest: Manifest) -> int:

@@ -113,7 +113,8 @@ def encode(intent: Intent) -> bytes:
         "attempts": intent.attempts,
         "missing": intent.missing_bytes,
     }
-    return json.dumps(fields, ensure_ascii=False).encode()
+    # A stick may be mounted where the name is not UTF-8.
+    return json.dumps(fields, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def decode(data: bytes) -> Intent | None:

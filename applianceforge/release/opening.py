@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from applianceforge.model.errors import SettingsError
 from applianceforge.release.addresses import address
 from applianceforge.release.child_source import ChildSource, command
 from applianceforge.release.directory_source import DirectorySource
@@ -43,6 +44,11 @@ def open_source(
     Raises:
         SettingsError: It is no address of HTTP, or no directory.
     """
+    if "\0" in url_or_path:
+        raise SettingsError(
+            "the repository is no address and no path: it has a NUL in it",
+            hint="name it again: applianceforge update --from",
+        )
     if "://" not in url_or_path or url_or_path.startswith("file:///"):
         yield DirectorySource(Path(url_or_path.removeprefix("file://")))
         return

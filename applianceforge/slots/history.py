@@ -103,7 +103,9 @@ class History:
             "architecture": self.release.architecture.value,
             "slot": self.slot.value,
         }
-        line = json.dumps(fields | detail, ensure_ascii=False).encode()
+        # The bytes of a name that is not UTF-8 become escapes of JSON.
+        text = json.dumps(fields | detail, ensure_ascii=False)
+        line = text.encode("utf-8", "backslashreplace")
         with contextlib.suppress(ForgeError):
             files.append_line(self.places.history, line, self.effects, mode=_PUBLIC)
 

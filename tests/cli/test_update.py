@@ -102,6 +102,39 @@ def test_from_a_stick_without_a_network(tmp_path: Path, maker: Maker) -> None:
     assert box.choose().slot is Slot.B
 
 
+def test_from_a_stick_whose_name_is_no_text(tmp_path: Path, maker: Maker) -> None:
+    box = updated_box(tmp_path / "box", maker)
+    stick = tmp_path / os.fsdecode(b"usb\xff\n")
+    shutil.copytree(maker.public, stick)
+    # Where it can be told, and nothing is lost: in the text, the document, and the history.
+    away = box.update("--from", stick / "gone", "--yes")
+    assert (away.status, "\\xff\\n/gone" in away.errors) == (40, True)
+    unknown = box.update("--from", stick, "--json", "--to", os.fsdecode(b"\xff"), "--check")
+    assert (unknown.status, json.loads(unknown.out)["state"]) == (78, "refused")
+    assert box.events == ["update-refused"]
+    done = box.update("--from", stick, "--yes", "--progress", "none")
+    assert done.status == 0, done.errors
+    assert box.agreed is not None
+    assert box.agreed.repository == str(stick)
+
+
+def test_from_a_directory_that_is_gone(tmp_path: Path, box: UpdatedBox) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    words = ["-c", 'cd "$1" && rmdir "$1" && shift && exec "$@"', "sh", str(gone)]
+    done = subprocess.run(
+        ["sh", *words, *command("update", "--root", box.root, "--yes", "--from", "usb")],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 40, done.stderr
+    assert "cannot find usb" in done.stderr
+    assert "What to do" in done.stderr
+
+
 def test_units_take_no_other_options(box: UpdatedBox) -> None:
     for options in (
         ("--unattended", "--yes"),

@@ -50,6 +50,11 @@ def test_a_round_trip(agreed: Intent) -> None:
     assert intent.decode(intent.encode(agreed)) == agreed
 
 
+def test_a_stick_whose_name_is_no_text() -> None:
+    odd = replace(AGREED, repository="/media/\udcff usb")
+    assert intent.decode(intent.encode(odd)) == odd
+
+
 @given(st.binary(max_size=200))
 def test_anything_else_is_nothing(data: bytes) -> None:
     assert intent.decode(data) is None
