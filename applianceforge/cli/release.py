@@ -15,12 +15,18 @@ from applianceforge.cli.release_signing import init, publish, rotate_keys
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import ExpiredError, SlotError, UsageError
 from applianceforge.preflight import release_file
-from applianceforge.release import bundle, repository_status
+from applianceforge.release import bundle, repository_status, staging
 from applianceforge.release.adding import Addition
 from applianceforge.release.expiry import State
 from applianceforge.release.graph import STABLE, WHOLE_FLEET, Offer
 from applianceforge.release.repository_layout import Layout
-from applianceforge.release.staging import Wish, only_through, same_version, wished
+from applianceforge.release.staging import (
+    Wish,
+    leaves_32_bit_behind,
+    only_through,
+    same_version,
+    wished,
+)
 
 _WARNINGS = 10
 _EXPIRED = ExpiredError.exit_status
@@ -133,6 +139,12 @@ def add(
     with progress.choose(shown) as sink:
         outcome = repository(directory).add(Addition(slot, offer, level), sink)
     release_view.tell_staged(outcome)
+    if leaves_32_bit_behind(staging.read(Layout(directory), outcome.published.graph)):
+        click.echo(
+            "No release takes 32-bit systems to 64 bits: none was added with --crossing. If"
+            f" {read.version} does it, say so before it is published: release discard, and add it"
+            " again."
+        )
 
 
 @release.command()

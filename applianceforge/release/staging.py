@@ -178,6 +178,13 @@ def only_through(graph: Graph, offer: Offer) -> bool:
     )
 
 
+def leaves_32_bit_behind(graph: Graph) -> bool:
+    """Return whether there are releases of both widths, and none that is offered crosses over."""
+    widths = {one.architecture for one in graph.offers if not one.withdrawn}
+    crossings = (one for one in graph.offers if one.crossing and not one.withdrawn)
+    return widths == set(Architecture) and not any(crossings)
+
+
 def differences(before: Graph, after: Graph) -> tuple[str, ...]:
     """Return what differs between two graphs, a line for each release."""
     old = {(one.version, one.architecture): one for one in before.offers}

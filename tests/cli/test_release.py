@@ -317,6 +317,22 @@ def test_what_is_staged_tells_dates_and_titles(
     assert said.count("2027-02-01 00:00 UTC") == 1
 
 
+def test_a_crossing_that_was_forgotten(
+    made: Vendor, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("add", "--slot", _image(made, "1.0", Architecture.I386), "--progress", "none") == 0
+    assert "--crossing" not in capsys.readouterr().out
+    slot = _image(made, "2.0")
+    assert run("add", "--slot", slot, "--progress", "none") == 0
+    assert "none was added with --crossing. If 2.0 does it" in capsys.readouterr().out
+    assert run("discard") == 0
+    assert run("add", "--slot", slot, "--crossing", "--progress", "none") == 0
+    assert run("publish", "--keys", made.keys) == 0
+    slot = _image(made, "1.1", Architecture.I386)
+    assert run("add", "--slot", slot, "--progress", "none") == 0
+    assert "none was added" not in capsys.readouterr().out
+
+
 def test_a_version_by_another_spelling(
     made: Vendor, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
