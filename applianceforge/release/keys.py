@@ -29,6 +29,8 @@ from applianceforge.system.files import named_errors
 HSM_SCHEME = "hsm:"
 OFFLINE, ONLINE = "offline", "online"
 _LARGEST_BYTES = 1 << 16
+# What OpenSSL takes, and so `cryptography`.
+_LONGEST_SECRET_BYTES = 1023
 _FOR_OTHERS = 0o077
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 
@@ -236,5 +238,10 @@ def _secret(secrets: Secrets, name: str, what: str) -> bytes:
     if not secret:
         raise SigningKeyError(
             f"the {what} of {name} is empty", hint="give one, or make the keys without any"
+        )
+    if len(secret) > _LONGEST_SECRET_BYTES:
+        raise SigningKeyError(
+            f"the {what} of {name} has {len(secret)} bytes, and no key takes that many",
+            hint=f"give one of at most {_LONGEST_SECRET_BYTES} bytes",
         )
     return secret

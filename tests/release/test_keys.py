@@ -76,6 +76,10 @@ def test_a_key_with_a_passphrase(tmp_path: Path) -> None:
         KeyPlaces((tmp_path,), lambda *_: "").signer(made.entry, made.public)
     with pytest.raises(SigningKeyError, match="is empty"):
         keys.make(tmp_path, Role.ROOT, 2, lambda *_: "")
+    with pytest.raises(SigningKeyError, match="has 1024 bytes, and no key takes") as caught:
+        keys.make(tmp_path, Role.ROOT, 2, lambda *_: "x" * 1022 + "\u00e9")
+    assert "xxx" not in str(caught.value)
+    assert keys.make(tmp_path, Role.ROOT, 2, lambda *_: "x" * 1023).content
     # With a passphrase others may read the file: a stick has no modes.
     made.path.chmod(0o644)
     assert isinstance(KeyPlaces((tmp_path,), secrets).signer(made.entry, made.public), CryptoSigner)
