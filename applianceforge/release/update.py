@@ -52,6 +52,8 @@ from applianceforge.system.progress import Both, ProgressEvent, ProgressSink, St
 _FETCH = "slot.fetch"
 # What trying again does not mend.
 _FINAL = (SlotError, ReadBackError, WrongBundleError, InhibitedError)
+_PRIVATE = 0o700
+_FOR_OTHERS = 0o077
 _UPDATES = (
     Happening.UPDATE_REFUSED.value,
     Happening.UPDATE_INSTALLED.value,
@@ -307,3 +309,7 @@ def tell_activated(
 def prepare(places: UpdatePlaces, effects: Effects) -> None:
     """Make the directory of the update, which only root may read."""
     files.make_directory(places.directory, effects)
+    with files.named_errors(places.directory, "shut"):
+        # Of whoever restored /data from a backup, for example.
+        if places.directory.stat().st_mode & _FOR_OTHERS:
+            places.directory.chmod(_PRIVATE)

@@ -135,6 +135,13 @@ def test_from_a_directory_that_is_gone(tmp_path: Path, box: UpdatedBox) -> None:
     assert "What to do" in done.stderr
 
 
+def test_what_only_root_may_read_is_shut_again(box: UpdatedBox) -> None:
+    box.places.directory.mkdir()
+    box.places.directory.chmod(0o755)
+    assert box.update("--check").status == 0
+    assert box.places.directory.stat().st_mode & 0o777 == 0o700
+
+
 def test_units_take_no_other_options(box: UpdatedBox) -> None:
     for options in (
         ("--unattended", "--yes"),
