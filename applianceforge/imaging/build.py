@@ -190,7 +190,7 @@ def build_slot(
 
     Raises:
         RecipeError: The recipe is wrong, or a wheel is not as it says.
-        SettingsError: An overlay of the options is not there.
+        SettingsError: An overlay of the options is not there, or is a whole repository.
         LockedError: What the lock file names cannot be had, or is not what the recipe asks for.
         ProgramFailedError: Packages cannot be fetched or configured.
         ProgramMissingError: A program is not installed.
@@ -208,6 +208,11 @@ def _wanted(file: Path, stages: Stages, options: Options) -> tuple[ImageRecipe, 
             raise SettingsError(
                 f"the overlay {path} is no directory",
                 hint="name a directory whose files go into the image, such as etc/NAME in it",
+            )
+        if (path / "repository.json").exists() and (path / "overlay").is_dir():
+            raise SettingsError(
+                f"{path} is a whole repository of releases, and all of it would go into the image",
+                hint=f"name what it has for images: {path / 'overlay'}",
             )
     return wanted, _choose(file, wanted, stages, options)
 
