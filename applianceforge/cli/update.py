@@ -172,12 +172,17 @@ def _looked(session: Session, source: Source, request: Request) -> Proposal:
     try:
         found = session.look(source, request.wanted)
     except ForgeError as error:
-        if session.privileged:
+        if _is_recorded(session, request):
             recording.record_error(session.around, session.box, error, Consent.PERSON)
         raise
-    if session.privileged:
+    if _is_recorded(session, request):
         recording.record(session.around, found, Consent.PERSON)
     return found
+
+
+def _is_recorded(session: Session, request: Request) -> bool:
+    """Tell whether what is found says something of the box, and not of what was only tried."""
+    return session.privileged and (request.changes or not (request.wanted or request.origin))
 
 
 def _told(found: Proposal, request: Request) -> int:

@@ -84,6 +84,12 @@ def test_documents(box: UpdatedBox) -> None:
     assert told(box, "--check", "--to", "9", status=78)["state"] == "refused"
 
 
+def test_what_is_only_tried_is_not_told_of_the_box(tmp_path: Path, box: UpdatedBox) -> None:
+    assert box.update("--check", "--to", "9").status == 78
+    assert box.update("--check", "--from", tmp_path).status != 0
+    assert box.events == []
+
+
 def test_a_dry_run_writes_no_slot(box: UpdatedBox) -> None:
     before = {slot: box.device(slot).read_bytes() for slot in Slot}
     environment = box.appliance.environment
@@ -109,7 +115,7 @@ def test_from_a_stick_whose_name_is_no_text(tmp_path: Path, maker: Maker) -> Non
     # Where it can be told, and nothing is lost: in the text, the document, and the history.
     away = box.update("--from", stick / "gone", "--yes")
     assert (away.status, "\\xff\\n/gone" in away.errors) == (40, True)
-    unknown = box.update("--from", stick, "--json", "--to", os.fsdecode(b"\xff"), "--check")
+    unknown = box.update("--from", stick, "--json", "--to", os.fsdecode(b"\xff"), "--yes")
     assert (unknown.status, json.loads(unknown.out)["state"]) == (78, "refused")
     assert box.events == ["update-refused"]
     done = box.update("--from", stick, "--yes", "--progress", "none")
