@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from applianceforge.cpuid import facts as cpuid
 from applianceforge.cpuid import probe
-from applianceforge.migrate import boot_overview
+from applianceforge.migrate import boot_overview, journal, settings
+from applianceforge.migrate.workspace import Workspace
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import AccessDeniedError, SettingsError
 from applianceforge.preflight.checks_resources import DataSizes
@@ -123,11 +125,26 @@ class Session:
     def _way_back_until_s(self) -> float | None:
         try:
             kept = boot_overview.way_back(self.around.places)
+            if kept is None:
+                return math.inf if self._lost_way_back() else None
         except AccessDeniedError:
             if self.privileged:
                 raise
             return None
-        return None if kept is None else kept.until_s(self.box.settings.retention_days)
+        return kept.until_s(self.box.settings.retention_days)
+
+    def _lost_way_back(self) -> bool:
+        """Tell whether a way back was kept of which nothing says any more how long."""
+        places = self.around.places
+        if self.box.settings.retention_days == 0 or self.box.epoch is Architecture.I386:
+            return False
+        if not places.settings.exists():
+            return False
+        with files.named_errors(places.settings, "read the settings"):
+            found = settings.decode(places.settings.read_text(), str(places.settings))
+        work = self.root / str(found.work.directory).lstrip("/")
+        entries = journal.read(Workspace(work, "run").journal)
+        return all(one.event is not journal.Event.CLEANED for one in entries)
 
     def _sizes(self) -> DataSizes | None:
         """Return how much there is to migrate, if there is and we may look."""

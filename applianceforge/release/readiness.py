@@ -6,6 +6,7 @@ up with it.
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from applianceforge.model.architecture import Architecture
@@ -17,6 +18,7 @@ from applianceforge.slots.reasons import Reason
 from applianceforge.slots.states import State
 
 OPEN = "open"
+_LOST = "is kept: what says until when, the migration's journal or the epoch, is damaged or gone"
 
 
 def check_settled(box: Box) -> None:
@@ -80,18 +82,21 @@ def check_retention(box: Box, offer: Offer, until_s: float | None) -> None:
     """Refuse to overwrite the way back to 32 bits before its time.
 
     Args:
-        until_s: Until when it is kept, seconds since 1970; None if there is none.
+        until_s: Until when it is kept, seconds since 1970; None if there is none, and `math.inf`
+            if nobody knows any more.
 
     Raises:
         RetentionError: It is too early.
     """
     if until_s is None or box.now_s >= until_s or not overwrites_way_back(box):
         return
+    known = until_s < math.inf
+    until = f"is kept until {date(until_s)}" if known else _LOST
+    wait = "wait until then; or, " if known else ""
     raise RetentionError(
         f"release {offer.version} would overwrite the 32-bit system in slot"
-        f" {box.disk.booted.other.value}, which is the way back and is kept until"
-        f" {date(until_s)}",
-        hint="wait until then; or, if you never want to go back, put `retention_days = 0` into"
+        f" {box.disk.booted.other.value}, which is the way back and {until}",
+        hint=f"{wait}if you never want to go back, put `retention_days = 0` into"
         " /data/config/update.toml and run the same command again",
     )
 

@@ -279,6 +279,23 @@ def test_a_retention_of_nothing(tmp_path: Path, maker: Maker) -> None:
     assert box.choose().slot is Slot.A
 
 
+@pytest.mark.parametrize("gone", ["journal", "half of it", "epoch"])
+def test_a_way_back_of_which_nobody_knows_until_when(
+    gone: str, tmp_path: Path, maker: Maker
+) -> None:
+    box = kept_box(tmp_path, maker, time.time() - 8 * 86400)
+    journal = box.root / "data/forge/work/run/journal.jsonl"
+    if gone == "half of it":
+        journal.write_bytes(journal.read_bytes()[:40])
+    else:
+        (journal if gone == "journal" else box.root / "data/forge/epoch").unlink()
+    error = fails(box, RetentionError)
+    assert "damaged or gone" in error.message
+    assert error.hint.startswith("if you never want to go back")
+    box.settings(retention_days=0)
+    assert box.person() == 0
+
+
 def test_a_longer_retention(tmp_path: Path, maker: Maker) -> None:
     box = kept_box(tmp_path, maker, time.time() - 7.1 * 86400)
     box.settings(retention_days=30)
