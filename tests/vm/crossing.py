@@ -34,6 +34,8 @@ BOOT_S = 900.0
 _WRITE_S = 1200.0
 ROWS = 2000
 DIGEST = "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY id)) FROM public.crossing t"
+# How values become text, wherever it is asked: the gateway's database has settings of its own.
+_PINNED = "-c TimeZone=UTC -c DateStyle=ISO,YMD -c extra_float_digits=3"
 _FILL = f"""CREATE TABLE public.crossing AS SELECT id, md5(id::text) AS word, sqrt(id) AS root,
  now() - id * interval '1 minute' AS at, repeat(chr(8364), id % 7) AS euros
  FROM generate_series(1, {ROWS}) id"""
@@ -109,7 +111,7 @@ def machine(
 def psql(box: Machine, question: str) -> str:
     """Ask the database of a box."""
     program = "/usr/lib/postgresql/15/bin/psql -h /run/postgresql -U postgres -d gateway"
-    return box.succeed(f'{program} -AtXc "{question}"').strip()
+    return box.succeed(f'PGOPTIONS="{_PINNED}" {program} -AtXc "{question}"').strip()
 
 
 def prepare(place: Path) -> Prepared:
