@@ -1,5 +1,8 @@
 """Install a bundle into the slot that does not run, fetching only what is nowhere on the disk.
 
+While the slot could be started, the smallest frame is fetched before anything is changed: a payload
+that is not there costs nobody the system that the slot holds.
+
 1. What the slot holds is compared with the index: what is right is kept. So an installation that
    was cut off goes on where it was, and needs no state but the slot itself.
 2. Blocks that the running slot has, wherever they lie in it, are copied; zeros are made.
@@ -32,12 +35,13 @@ from applianceforge.release.manifest import Manifest
 from applianceforge.release.requests import requests_for
 from applianceforge.release.reuse import Blocks, digests_of
 from applianceforge.release.source import Source
-from applianceforge.slots import images, sealing
+from applianceforge.slots import images, sealing, states
 from applianceforge.slots.description import Description
 from applianceforge.slots.disk import BootDisk
 from applianceforge.slots.environment import Loader
 from applianceforge.slots.layout import Slot
 from applianceforge.slots.sealing import Opening, Partition, Unsealed
+from applianceforge.slots.states import State
 from applianceforge.system.effects import Effects
 from applianceforge.system.in_place import InPlace
 from applianceforge.system.parallel import ahead
@@ -119,11 +123,15 @@ def install(
             raise images.too_large(
                 f"release {manifest.release.version}", manifest.slot_bytes, partition.size_bytes
             )
+        asked, environment = 0, loader.read()
+        states.begin_writing(environment, slot)  # Refused before anybody is asked.
+        if states.state_of(environment, slot) is not State.NOT_BOOTABLE:
+            asked = _require_payload(manifest, index, source)
         unsealed = sealing.begin(loader, slot, partition, device, index.seal)
         work = _Installation(manifest, index, source, sink, pool, unsealed, Blocks(index))
         kept = work.compare()
         zeroed, copied = work.copy(_booted(disk), effects)
-        fetched = work.fetch()
+        fetched = asked + work.fetch()
         described = work.seal()
     return Installed(slot, described, manifest.slot_bytes, kept, copied, zeroed, fetched)
 
@@ -141,6 +149,25 @@ def _require_agreement(manifest: Manifest, index: Index) -> None:
                 f" {index.payload_bytes} bytes",
             ),
         )
+
+
+def _require_payload(manifest: Manifest, index: Index, source: Source) -> int:
+    """See that the payload is there, and is the index's; return how many bytes that took."""
+    frame = min(index.frames, key=lambda one: one.size_bytes)
+    path, size_bytes = manifest.payload.path, frame.size_bytes
+    packed = b"".join(source.fetch(path, size_bytes, frame.at_bytes, size_bytes))
+    if hashlib.sha256(packed).digest() != frame.sha256:
+        raise _changed(path, frame, "its digest is another")
+    return size_bytes
+
+
+def _changed(path: str, frame: Frame, why: str) -> PayloadError:
+    return PayloadError(
+        f"a frame of {path} is not what the index says: {why}",
+        hint="run the same command again: what was proved is not fetched again; if it stays so, the"
+        " server or what lies between is broken: tell your vendor",
+        evidence=(f"{frame.size_bytes} bytes from byte {frame.at_bytes} on",),
+    )
 
 
 def _opened(
@@ -267,36 +294,32 @@ class _Installation:
     def _put(self, frame: Frame, packed: bytes) -> None:
         """Prove a frame, unpack it, and write the blocks of it that are missing."""
         if hashlib.sha256(packed).digest() != frame.sha256:
-            raise self._changed(frame, "its digest is another")
+            raise _changed(self.manifest.payload.path, frame, "its digest is another")
         size_bytes = frame.blocks * BLOCK_BYTES
         # Only now it is looked at, and what it says of its size is not believed either.
         try:
             said = zstandard.frame_content_size(packed)
             if said != size_bytes:
-                raise self._changed(frame, f"it says that it unpacks to {said} bytes")
+                raise _changed(
+                    self.manifest.payload.path, frame, f"it says that it unpacks to {said} bytes"
+                )
             content = zstandard.ZstdDecompressor().decompress(packed, max_output_size=size_bytes)
         except zstandard.ZstdError as error:
-            raise self._changed(frame, str(error)) from error
+            raise _changed(self.manifest.payload.path, frame, str(error)) from error
         held = Run(frame.first_block, frame.blocks)
         # Its digest proves all of it; its first and last block show that it belongs here. To prove
         # each block besides would take a third of the time, and the whole is proved at the end.
         for number in (0, frame.blocks - 1):
             block = content[number * BLOCK_BYTES : (number + 1) * BLOCK_BYTES]
             if not self.blocks.are(Run(held.first + number, 1), digests_of(block)):
-                raise self._changed(frame, "it holds other blocks than the index says")
+                raise _changed(
+                    self.manifest.payload.path, frame, "it holds other blocks than the index says"
+                )
         view = memoryview(content)
         for run in list(self.blocks.missing(held)):
             at = (run.first - frame.first_block) * BLOCK_BYTES
             self.unsealed.write(run.first * BLOCK_BYTES, view[at : at + run.blocks * BLOCK_BYTES])
             self.blocks.note(run)
-
-    def _changed(self, frame: Frame, why: str) -> PayloadError:
-        return PayloadError(
-            f"a frame of {self.manifest.payload.path} is not what the index says: {why}",
-            hint="run the same command again: what was proved is not fetched again; if it stays"
-            " so, the server or what lies between is broken: tell your vendor",
-            evidence=(f"{frame.size_bytes} bytes from byte {frame.at_bytes} on",),
-        )
 
     def seal(self) -> Description:
         """Prove all that is on the disk, and make a file system of it."""

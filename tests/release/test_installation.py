@@ -185,6 +185,20 @@ def test_nothing_is_changed_for_what_cannot_be(
     assert source.asked == []
 
 
+@pytest.mark.parametrize("part", ["missing", "changed"])
+def test_a_payload_that_is_not_there_costs_nobody_the_other_system(part: str, box: Box) -> None:
+    box.loader.activate(Slot.B)
+    before, source = (box.target.read_bytes(), box.loader.copies()), box.source
+    if part == "missing":
+        (box.repository / box.manifest.payload.path).unlink()
+    else:
+        source.changes = lambda at, chunk: bytes(len(chunk))
+    with pytest.raises((FileNotFoundError, PayloadError)):
+        box.install(source)
+    assert len(source.asked) == 1
+    assert (box.target.read_bytes(), box.loader.copies()) == before
+
+
 def left_as_it_should(box: Box) -> None:
     """The slot is no system for anybody, and what runs is as it was."""
     assert box.state is State.NOT_BOOTABLE
