@@ -22,7 +22,7 @@ COLOURS = {
     "serve": "#2e9e5b",
     "refuse": "#c0392b",
 }
-_WIDTH, _LEFT, _RIGHT, _ROW, _TOP, _BAR = 960, 300, 210, 30, 64, 18
+_WIDTH, _LEFT, _RIGHT, _ROW, _TOP, _BAR = 1000, 340, 210, 30, 64, 18
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def picture(parts: Sequence[Part], title: str) -> str:
         said.append(f'<path d="M{x:.1f} {_TOP - 12}V{bottom}" stroke="#e3e7ee"/>')
         said.append(
             f'<text x="{x:.1f}" y="{height - 8}" fill="#6b7686" text-anchor="middle">'
-            f"{minute} min</text>"
+            f"{minute or '0 min'}</text>"
         )
     for number, part in enumerate(parts):
         y = _TOP + number * _ROW
