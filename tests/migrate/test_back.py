@@ -100,9 +100,9 @@ def box(original: Crossed, place: Path) -> Crossed:
 
 
 @pytest.fixture
-def light(original: Crossed, tmp_path: Path) -> Crossed:
+def light(original: Crossed, place: Path) -> Crossed:
     """A box of the test's own whose servers cannot start."""
-    return copy_of(original, tmp_path, light=True)
+    return copy_of(original, place, light=True)
 
 
 @pytest.fixture
@@ -338,17 +338,17 @@ def _effects_of_deciding(original: Crossed, place: Path) -> list[str]:
 
 @pytest.mark.parametrize("long_mode", [True, False])
 def test_each_cut_of_the_decision_leaves_one_truth(
-    original: Crossed, tmp_path: Path, long_mode: bool
+    original: Crossed, place: Path, long_mode: bool
 ) -> None:
-    (tmp_path / "reference").mkdir()
-    effects = _effects_of_deciding(original, tmp_path / "reference")
+    (place / "reference").mkdir()
+    effects = _effects_of_deciding(original, place / "reference")
     # The epoch, the environment, the marker, the floor.
     assert len(effects) >= 4
     assert "epoch" in effects[0]
     served = []
     for number in range(1, len(effects) + 1):
-        (tmp_path / str(number)).mkdir()
-        box = copy_of(original, tmp_path / str(number), light=True)
+        (place / str(number)).mkdir()
+        box = copy_of(original, place / str(number), light=True)
         cut_at(number, partial(_decide, box))
         served.append(box.boots(long_mode=long_mode))
         check_consistent(box, served[-1])
