@@ -75,6 +75,20 @@ _VERDICTS: Mapping[type[ForgeError], Verdict] = MappingProxyType(
         errors.SlotError: Verdict(BACK, "boot-environment"),
         errors.ReadBackError: Verdict(AGAIN, "boot-environment"),
         errors.InhibitedError: Verdict(BACK, "inhibited"),
+        # Of updates, releases and the way back: none of them is a migration's.
+        errors.NetworkError: Verdict(BACK, "fault"),
+        errors.ExpiredError: Verdict(BACK, "fault"),
+        errors.SignatureError: Verdict(BACK, "fault"),
+        errors.RollbackError: Verdict(BACK, "fault"),
+        errors.WrongBundleError: Verdict(BACK, "fault"),
+        errors.PayloadError: Verdict(BACK, "fault"),
+        errors.WrongClockError: Verdict(BACK, "fault"),
+        errors.NoWayError: Verdict(BACK, "fault"),
+        errors.RepositoryError: Verdict(BACK, "fault"),
+        errors.SigningKeyError: Verdict(BACK, "fault"),
+        errors.ServerAnswerError: Verdict(BACK, "fault"),
+        errors.NotConfirmedError: Verdict(BACK, "fault"),
+        errors.NoWayBackError: Verdict(BACK, "fault"),
     }
 )
 
