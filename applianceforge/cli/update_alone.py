@@ -8,6 +8,7 @@ from datetime import datetime
 import click
 
 from applianceforge.cli import update_words
+from applianceforge.cli.summary import visible
 from applianceforge.cli.update_session import Session, require_root
 from applianceforge.model.errors import ForgeError
 from applianceforge.release import bundle_cache, readiness, recording, resuming
@@ -22,6 +23,11 @@ from applianceforge.system import files
 _DONE = 0
 
 
+def _say(text: str) -> None:
+    """Say it in the journal, as nothing that a terminal would obey."""
+    click.echo("\n".join(visible(line) for line in text.splitlines()))
+
+
 def resume(session: Session, origin: str = "") -> int:
     """Conclude what is over, go on with what was begun, and return the exit status.
 
@@ -31,7 +37,7 @@ def resume(session: Session, origin: str = "") -> int:
     require_root()
     found = resuming.look(session.around, session.box)
     if found.story:
-        click.echo(found.story)
+        _say(found.story)
     if found.agreed is None or found.next is not Next.GO_ON:
         return _DONE
     return _go_on(session, found.agreed, origin)
@@ -47,13 +53,13 @@ def unattended(session: Session, origin: str = "") -> int:
     box = session.box
     found = resuming.look(session.around, box)
     if found.story:
-        click.echo(found.story)
+        _say(found.story)
     if found.agreed is not None and found.next is Next.GO_ON:
         return _go_on(session, found.agreed, origin)
     if found.agreed is not None and found.next is Next.RESTART:
         return _restart_when_agreed(session, found.agreed)
     if not (origin or box.settings.repository):
-        click.echo("no repository is named, so nothing is looked for")
+        _say("no repository is named, so nothing is looked for")
         return _DONE
     if not is_due(
         box.settings.window, box.local_time, _looked_last(session), automatic=box.settings.automatic
@@ -66,16 +72,16 @@ def _look(session: Session, origin: str) -> int:
     settings = session.box.settings
     with session.source(origin) as source:
         found = _looked(session, source)
-        click.echo(update_words.proposal_text(found))
+        _say(update_words.proposal_text(found))
         if found.refused:
             return found.report.exit_status
         if found.hop is None or found.starts_next or found.waits or found.given_up:
             return _DONE
         if not settings.automatic:
-            click.echo("Automatic updates are off: `applianceforge update` installs it.")
+            _say("Automatic updates are off: `applianceforge update` installs it.")
             return _DONE
         if not settings.window.is_open(session.box.local_time):
-            click.echo(f"It is installed in the window {settings.window}.")
+            _say(f"It is installed in the window {settings.window}.")
             return _DONE
         readiness.check_settled(session.box)
         Update(session.around, source).carry_out(found, Consent.TIMER, reboot=True)
@@ -97,7 +103,7 @@ def _go_on(session: Session, agreed: Intent, origin: str) -> int:
     """Go on with what was agreed to, if that is what is offered still."""
     box = session.box
     if agreed.by is Consent.TIMER and not box.settings.window.is_open(box.local_time):
-        click.echo(f"{agreed.target} is installed further in the window {box.settings.window}.")
+        _say(f"{agreed.target} is installed further in the window {box.settings.window}.")
         return _DONE
     readiness.check_settled(box)
     with session.source(origin or agreed.repository) as source:
@@ -105,13 +111,13 @@ def _go_on(session: Session, agreed: Intent, origin: str) -> int:
         found = session.look(source, agreed.version, kept)
         changed = resuming.changed(agreed, found)
         if changed is not None:
-            click.echo(resuming.abandon(session.around, box, agreed, changed).story)
+            _say(resuming.abandon(session.around, box, agreed, changed).story)
             return found.report.exit_status if found.refused else _DONE
-        click.echo(f"{agreed.target}: its installation goes on")
+        _say(f"{agreed.target}: its installation goes on")
         Update(session.around, source).carry_out(
             found, agreed.by, reboot=agreed.reboot, agreed=agreed
         )
-    click.echo(f"{agreed.target} is installed and starts next")
+    _say(f"{agreed.target} is installed and starts next")
     if agreed.by is Consent.TIMER:
         return _restart_in_window(session)
     if agreed.reboot:
@@ -123,17 +129,17 @@ def _restart_when_agreed(session: Session, agreed: Intent) -> int:
     if agreed.by is Consent.TIMER:
         return _restart_in_window(session)
     # Whoever asked for a restart may be at work on this machine again by now.
-    click.echo(f"{agreed.target} is installed: restart the machine")
+    _say(f"{agreed.target} is installed: restart the machine")
     return _DONE
 
 
 def _restart_in_window(session: Session) -> int:
     window = session.box.settings.window
     if window.is_open(datetime.fromtimestamp(session.around.clock())):
-        click.echo("the machine restarts")
+        _say("the machine restarts")
         session.restart()
     else:
-        click.echo(f"the machine restarts in the window {window}")
+        _say(f"the machine restarts in the window {window}")
     return _DONE
 
 
