@@ -68,11 +68,14 @@ def test_the_order_is_good_then_epoch_then_ports(crossed: Appliance) -> None:
     effects = Effects(look)
     crossed.settling(effects).carry_out()
     order = list(dict.fromkeys(seen))
-    assert order == [
+    # The program that opens the ports may be done when its start is told, or not yet.
+    opened = (True, "amd64", True)
+    assert [one for one in order if one != opened] == [
         (False, "i386", False),
         (True, "i386", False),
         (True, "amd64", False),
     ]
+    assert opened not in order[:-1]
     assert crossed.rules == ["ports-open"]
 
 
