@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 from applianceforge.imaging import roottree, store
 from applianceforge.imaging.package_set import Package, PackageSet
@@ -25,7 +26,10 @@ _APT_GET = "/usr/bin/apt-get"
 _APT_CACHE = "/usr/bin/apt-cache"
 _NOT_THERE = re.compile(r"E: Unable to locate package (\S+)|E: Package '(\S+)' has no installation")
 _GONE = re.compile(r"E: (Version '.*' for '.*' was not found|Unable to locate package)")
-_INSTALLED = re.compile(r"^Inst (\S+) \((\S+) .*\[(\S+)\]\)", re.MULTILINE)
+# An address, the file's name with `:` and `_` quoted, its size, and its digest.
+_FETCHED = re.compile(
+    r"^'.*' ([^\s_]+)_([^\s_]+)_(\w+)\.deb (\d+) SHA256:([0-9a-f]{64})$", re.MULTILINE
+)
 _DATE = re.compile(r"^Date: (.+)$", re.MULTILINE)
 _EVIDENCE_LINES = 6
 
@@ -157,7 +161,9 @@ def resolve(
         ProgramFailedError: They cannot be installed together.
     """
     names = (*(("?essential",) if essential else ()), *wanted)
-    command = _apt(index, source, _APT_GET, "install", "--simulate", *names)
+    # Not --simulate, which looks at every package of the suite again after each that it installs.
+    words = ("install", "--yes", "--print-uris", "--option=Acquire::ForceHash=SHA256")
+    command = _apt(index, source, _APT_GET, *words, *names)
     try:
         said = programs.run(command, effects).stdout.decode()
     except ProgramFailedError as error:
@@ -170,14 +176,18 @@ def resolve(
             hint="leave out one of those that apt names",
             evidence=error.evidence,
         ) from error
-    chosen = {(m[1].split(":")[0], m[2]) for m in _INSTALLED.finditer(said)}
     return PackageSet(
-        source.suite,
-        source.architecture,
-        source.security,
-        _epoch_s(index, source),
-        _records(source, sorted(chosen), index, effects),
+        source.suite, source.architecture, source.security, _epoch_s(index, source), _packages(said)
     )
+
+
+def _packages(said: str) -> tuple[Package, ...]:
+    """Return the packages that apt would fetch, which are all, as none is installed."""
+    found = (
+        Package(unquote(m[1]), unquote(m[2]), unquote(m[3]), m[5], int(m[4]))
+        for m in _FETCHED.finditer(said)
+    )
+    return tuple(sorted(found, key=lambda one: (one.name, one.version)))
 
 
 def _no_such(
@@ -193,28 +203,6 @@ def _no_such(
             for key, name in missing
         ],
     )
-
-
-def _records(
-    source: Source, chosen: list[tuple[str, str]], index: Path, effects: Effects
-) -> tuple[Package, ...]:
-    words = [f"{name}={version}" for name, version in chosen]
-    said = programs.run(_apt(index, source, _APT_CACHE, "show", *words), effects).stdout.decode()
-    found = {}
-    for record in said.split("\n\n"):
-        fields = dict(
-            line.split(": ", 1) for line in record.splitlines() if re.match(r"[A-Z]\S*: ", line)
-        )
-        if "Package" in fields:
-            one = Package(
-                fields["Package"],
-                fields["Version"],
-                fields["Architecture"],
-                fields["SHA256"],
-                int(fields["Size"]),
-            )
-            found[(one.name, one.version)] = one
-    return tuple(found[one] for one in chosen)
 
 
 def _epoch_s(index: Path, source: Source) -> int:

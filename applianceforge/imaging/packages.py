@@ -9,17 +9,18 @@ import hashlib
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from pathlib import Path
 
 from applianceforge.imaging import namespace, package_set, pool, store
 from applianceforge.imaging.content import Tree, write_tar
-from applianceforge.imaging.package_set import PackageSet
+from applianceforge.imaging.package_set import Package, PackageSet
 from applianceforge.imaging.recipe import ImageRecipe, User
 from applianceforge.imaging.roottree import NO_SPACE
 from applianceforge.imaging.stages import Stages
 from applianceforge.model.errors import ForgeError, ProgramFailedError, ProgramMissingError
-from applianceforge.system import programs
+from applianceforge.system import parallel, programs
 from applianceforge.system.effects import Effects
 from applianceforge.system.programs import Command
 from applianceforge.system.progress import ProgressSink, StepAdvanced
@@ -91,16 +92,20 @@ def install(
 def _repository(chosen: PackageSet, files_at: Path, directory: Path, effects: Effects) -> None:
     """Make a repository of exactly these packages, each held against its digest."""
     directory.mkdir(parents=True)
-    records = []
-    for one in chosen.packages:
+
+    def place(one: Package) -> str:
         path = pool.checked(files_at, one)
         name = f"{one.sha256}.deb"
         pool.place(path, directory / name)
         said = programs.run(Command((_DPKG_DEB, "--field", str(path))), effects).stdout.decode()
-        records.append(
+        return (
             f"{said.rstrip()}\nFilename: ./{name}\nSize: {one.size_bytes}\nSHA256: {one.sha256}\n"
         )
-    listed = "\n".join(records).encode()
+
+    at_once = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(at_once) as workers:
+        done = parallel.in_order(workers, place, chosen.packages, most=2 * at_once)
+        listed = "\n".join(record for _, record in done).encode()
     (directory / "Packages").write_bytes(listed)
     # mmdebstrap asks apt for the essential packages of the suite by its name.
     (directory / "Release").write_text(
