@@ -360,6 +360,7 @@ def bench_update(_context: Context, name: str = "legacy", level: int = 19, round
         "image": "raw, qcow2, vmdk or vhd; it is not changed",
         "cpu": "a model of QEMU's, such as qemu64, coreduo, pentium3",
         "memory": "in MiB",
+        "cores": "of the processor",
         "disk": "ide, ahci, virtio or scsi",
         "size": "of the disk in GiB, if the image is not larger; data grows into it",
         "keep": "keep what the machine writes beside the image, and go on with it the next time",
@@ -371,6 +372,7 @@ def vm_run(
     image: str,
     cpu: str = "qemu64",
     memory: int = 512,
+    cores: int = 2,
     disk: str = "ide",
     size: int = machine.DISK_GIB,
     keep: bool = False,
@@ -378,7 +380,13 @@ def vm_run(
     """Start an image in QEMU, with its serial console on this terminal."""
     try:
         status = machine.run(
-            Path(image), cpu=cpu, memory_mib=memory, disk=disk, size_gib=size, keep=keep
+            Path(image),
+            cpu=cpu,
+            memory_mib=memory,
+            cores=cores,
+            disk=disk,
+            size_gib=size,
+            keep=keep,
         )
     except machine.RunError as error:
         raise Exit(str(error), code=2) from error

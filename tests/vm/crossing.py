@@ -29,6 +29,7 @@ from tests.vm.machine import Machine
 NARROW, WIDE = "coreduo", "qemu64"
 DISK_BYTES = 6 << 30
 _MEMORY_MIB = 768
+_CORES = 2
 # A boot by software on a busy machine; the migration is a part of it.
 BOOT_S = 900.0
 _WRITE_S = 1200.0
@@ -102,7 +103,9 @@ def machine(
     if second is not None:
         disks.append(Disk(second))
     network = "e1000" if served else None
-    hardware = Hardware(tuple(disks), processor, _MEMORY_MIB, network=network, served=served)
+    hardware = Hardware(
+        tuple(disks), processor, _MEMORY_MIB, _CORES, network=network, served=served
+    )
     with Machine(hardware, name=name, watch=False) as box:
         box.start()
         yield box

@@ -106,6 +106,7 @@ class Hardware:
         disks: In order; the first one is started from.
         processor: As QEMU's -cpu takes it.
         memory_mib: Memory.
+        cores: Of the processor; each is a thread of QEMU.
         kernel: Started instead of the first disk.
         program: Which QEMU.
         network: Model of a network card in a network of its own, without a way out but `served`;
@@ -122,6 +123,7 @@ class Hardware:
     disks: tuple[Disk, ...] = ()
     processor: str = "qemu64"
     memory_mib: int = 512
+    cores: int = 1
     kernel: Kernel | None = None
     program: str = WIDE
     network: str | None = None
@@ -191,6 +193,7 @@ def command_line(
     """
     words = [
         *("-accel", accelerator, "-cpu", hardware.processor, "-machine", "pc"),
+        *("-smp", str(hardware.cores)),
         *("-m", str(hardware.memory_mib), "-nodefaults", "-vga", "std", "-display", "none"),
     ]
     words += _dialogue(hardware, files)

@@ -326,6 +326,8 @@ while :; do
             [ -n "$(systemctl show --value -p Job {name} | tr -d 0)" ] || break ;;
         esac ;;
     esac
+    # Ends when the start does. To ask every half second would be a third of a slow start's work.
+    timeout 3 systemctl is-system-running --wait >/dev/null 2>&1
     sleep 0.5
 done
 systemctl status --no-pager --full --lines=30 {name}

@@ -22,7 +22,7 @@ class RunError(Exception):
     """It cannot be started; the message says why, and what to do."""
 
 
-def check(image: Path, disk: str, memory_mib: int) -> Disk:
+def check(image: Path, disk: str, memory_mib: int, cores: int) -> Disk:
     """Return the disk for an image.
 
     Raises:
@@ -43,6 +43,8 @@ def check(image: Path, disk: str, memory_mib: int) -> Disk:
         raise RunError(f"there is no disk {disk!r}; known are {known}") from None
     if memory_mib < 64:
         raise RunError(f"{memory_mib} MiB of memory are too few: take 256 or more")
+    if cores < 1:
+        raise RunError(f"a processor has at least one core, not {cores}")
     return Disk(image, kind, bus)
 
 
@@ -59,6 +61,7 @@ def run(
     *,
     cpu: str = "qemu64",
     memory_mib: int = 512,
+    cores: int = 2,
     disk: str = "ide",
     size_gib: int = DISK_GIB,
     keep: bool = False,
@@ -70,6 +73,7 @@ def run(
         image: Never changed: what the guest writes goes into an overlay.
         cpu: As QEMU's -cpu takes it.
         memory_mib: Memory.
+        cores: Of the processor.
         disk: How it is connected: ide, ahci, virtio or scsi.
         size_gib: The disk is as large as this, or as the image if that is larger: an image has
             little room for data, and is meant to grow at first boot.
@@ -79,7 +83,7 @@ def run(
     Raises:
         RunError: It cannot be started.
     """
-    chosen = check(image, disk, memory_mib)
+    chosen = check(image, disk, memory_mib, cores)
     try:
         program = find(Hardware.program)
     except FileNotFoundError as error:
@@ -102,13 +106,14 @@ def run(
             (chosen,),
             processor=cpu,
             memory_mib=memory_mib,
+            cores=cores,
             network="e1000",
             forwards=((port, _SSH),),
             channel=False,
             terminal=True,
         )
         tell(f"accelerator  {how.name} ({how.why})")
-        tell(f"processor    {cpu}; {memory_mib} MiB")
+        tell(f"processor    {cpu}; cores {cores}; {memory_mib} MiB")
         tell(f"disk         {disk}; {size_bytes / (1 << 30):.1f} GiB, as the machine sees it")
         tell(f"changes      {f'kept in {overlay}' if keep else 'forgotten at the end'}")
         tell(f"ssh          ssh -p {port} root@127.0.0.1")

@@ -14,25 +14,28 @@ from tests.vm.run import RunError, check
 
 
 @pytest.mark.parametrize(
-    ("name", "disk", "memory_mib", "message"),
+    ("name", "disk", "memory_mib", "cores", "message"),
     [
-        ("absent.raw", "ide", 512, "inv image.build"),
-        (".", "ide", 512, "is a directory"),
-        ("a.slot", "ide", 512, r"its name ends in \.img, \.qcow2, \.raw"),
-        ("a.raw", "floppy", 512, "known are ide, ahci, virtio, scsi"),
-        ("a.raw", "ide", 8, "8 MiB of memory are too few"),
+        ("absent.raw", "ide", 512, 2, "inv image.build"),
+        (".", "ide", 512, 2, "is a directory"),
+        ("a.slot", "ide", 512, 2, r"its name ends in \.img, \.qcow2, \.raw"),
+        ("a.raw", "floppy", 512, 2, "known are ide, ahci, virtio, scsi"),
+        ("a.raw", "ide", 8, 2, "8 MiB of memory are too few"),
+        ("a.raw", "ide", 512, 0, "at least one core, not 0"),
     ],
 )
-def test_refused(tmp_path: Path, name: str, disk: str, memory_mib: int, message: str) -> None:
+def test_refused(
+    tmp_path: Path, name: str, disk: str, memory_mib: int, cores: int, message: str
+) -> None:
     (tmp_path / "a.raw").touch()
     (tmp_path / "a.slot").touch()
     with pytest.raises(RunError, match=message):
-        check(tmp_path / name, disk, memory_mib)
+        check(tmp_path / name, disk, memory_mib, cores)
 
 
 def test_taken(tmp_path: Path) -> None:
     (tmp_path / "a.qcow2").touch()
-    disk = check(tmp_path / "a.qcow2", "ahci", 256)
+    disk = check(tmp_path / "a.qcow2", "ahci", 256, 1)
     assert (disk.format, disk.bus, disk.own) == ("qcow2", Bus.AHCI, False)
 
 

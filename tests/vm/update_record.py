@@ -33,6 +33,7 @@ INTENT = "/data/forge/update/intent.json"
 COMPLETE_S = 2400.0
 _PROCESSOR = "qemu64"
 _MEMORY_MIB = 768
+_CORES = 2
 # Old and new data lie side by side while they are migrated, with room to spare.
 _DISK_BYTES = 4 << 30
 
@@ -207,6 +208,6 @@ def _settle(target: Path, server: Server, tell: Tell) -> Told:
 def machine(disk: Disk, name: str, server: Server) -> Machine:
     """Return a box with a disk and a way to the server, not switched on yet."""
     hardware = Hardware(
-        (disk,), _PROCESSOR, _MEMORY_MIB, network="e1000", served=(Served(server.port),)
+        (disk,), _PROCESSOR, _MEMORY_MIB, _CORES, network="e1000", served=(Served(server.port),)
     )
     return Machine(hardware, name=name)
