@@ -132,30 +132,33 @@ class _PacedSocket:
         return getattr(self._sock, name)
 
 
+class _PacedConnection(HTTPConnection):
+    pace: Pace
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = cast(socket.socket, _PacedSocket(self.sock, self.pace))
+
+    def getresponse(self) -> Any:
+        self.pace.begin_head()
+        response = super().getresponse()
+        self.pace.end_head()
+        return response
+
+
+class _PacedTlsConnection(_PacedConnection, HTTPSConnection):
+    """The same over TLS: what `super` means above comes next here."""
+
+
 def pools(pace: Pace) -> dict[str, type[HTTPConnectionPool]]:
     """Return pools of connections at a pace, by scheme, for urllib3's pool managers."""
+    given = pace
 
-    class Plain(HTTPConnection):
-        def connect(self) -> None:
-            super().connect()
-            self.sock = cast(socket.socket, _PacedSocket(self.sock, pace))
+    class Plain(_PacedConnection):
+        pace = given
 
-        def getresponse(self) -> Any:
-            pace.begin_head()
-            response = super().getresponse()
-            pace.end_head()
-            return response
-
-    class Secure(HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            self.sock = cast(socket.socket, _PacedSocket(self.sock, pace))
-
-        def getresponse(self) -> Any:
-            pace.begin_head()
-            response = super().getresponse()
-            pace.end_head()
-            return response
+    class Secure(_PacedTlsConnection):
+        pace = given
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
