@@ -13,7 +13,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 from rich.console import Console
 
-from applianceforge.imaging import build, outputs, show, show_picture, zipapp
+from applianceforge.imaging import build, outputs, recipes, show, show_picture, zipapp
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import ForgeError, exit_status_of
 from applianceforge.preflight.render import printable
@@ -283,7 +283,7 @@ def image_build(
     place, effects, lines = Path(directory).resolve(), Effects(), Lines()
     try:
         kinds = outputs.named(output)
-        file = build.find_recipe(name)
+        file = recipes.find(name)
         built = build.build(file, cache.directory(), place, effects, lines, options)
         identity = built.identity
         others = outputs.write_all(
@@ -317,7 +317,7 @@ def image_lock(_context: Context, name: str, without_security: bool | str | None
     """Write the lock file of a recipe: each package with version and digest, as of now."""
     options = _building(without_security, locked=False, refresh=True)
     try:
-        file = build.find_recipe(name)
+        file = recipes.find(name)
         print(build.write_lock(file, cache.directory(), Effects(), Lines(), options))
     except ForgeError as error:
         raise _exit_of(error) from error

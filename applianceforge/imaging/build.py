@@ -26,8 +26,7 @@ from applianceforge.imaging import (
     manifest,
     package_set,
     packages,
-    recipe,
-    recipe_file,
+    recipes,
     release_document,
     sbom,
     slot_image,
@@ -41,7 +40,6 @@ from applianceforge.imaging.outputs import Identity
 from applianceforge.imaging.ovf import Machine
 from applianceforge.imaging.package_set import Choice
 from applianceforge.imaging.recipe import ForeignTree, ImageRecipe
-from applianceforge.imaging.recipe_table import Problem
 from applianceforge.imaging.stages import Stages
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import SettingsError
@@ -49,8 +47,6 @@ from applianceforge.preflight.requirements import Release
 from applianceforge.system import files, sparse
 from applianceforge.system.effects import Effects
 from applianceforge.system.progress import NoProgress, ProgressSink, StepEnded
-
-RECIPES = Path(__file__).parent.parent.parent / "images"
 
 # Goes up when the same inputs make another disk than before.
 _SCHEMA = 2
@@ -123,55 +119,6 @@ class BuiltImage:
     made: tuple[str, ...]
 
 
-def find_recipe(name: str, directory: Path = RECIPES) -> Path:
-    """Return the file of a recipe by its name or its path.
-
-    Raises:
-        RecipeError: There is none of that name.
-    """
-    file = Path(name) if name.endswith(".toml") else directory / f"{name}.toml"
-    if not file.is_file():
-        known = sorted(path.stem for path in directory.glob("*.toml"))
-        problem = Problem.unknown(str(file), "is not there", Path(name).stem, known)
-        raise recipe.error_of("recipes", [problem])
-    return file
-
-
-def read_recipe(file: Path) -> ImageRecipe:
-    """Read a recipe.
-
-    Raises:
-        RecipeError: It is wrong; all problems are named at once.
-    """
-    text = _text_of(file)
-    base = recipe_file.base_of(text, file.name)
-    if base and not (file.parent / base).is_file():
-        problem = Problem("base", f"is {base!r}, which is not there", f"make {file.parent / base}")
-        raise recipe.error_of(file.name, [problem])
-    directories = [
-        str(path.relative_to(file.parent)) for path in file.parent.rglob("*") if path.is_dir()
-    ]
-    shared = _text_of(file.parent / base) if base else ""
-    found = recipe_file.decode(text, file.name, directories, shared)
-    if found.name != file.stem:
-        problem = Problem("name", f"is {found.name!r}", f"write {file.stem!r}, as the file is")
-        raise recipe.error_of(file.name, [problem])
-    return found
-
-
-def _text_of(file: Path) -> str:
-    with files.named_errors(file, "read"):
-        return file.read_text(encoding="utf-8", errors="replace")
-
-
-def _digest_of(file: Path) -> str:
-    """Digest a recipe together with its base."""
-    text = _text_of(file)
-    base = recipe_file.base_of(text, file.name)
-    shared = _text_of(file.parent / base) if base else ""
-    return hashlib.sha256((text + shared).encode()).hexdigest()
-
-
 def build_slot(
     file: Path,
     cache: Path,
@@ -202,7 +149,7 @@ def build_slot(
 
 
 def _wanted(file: Path, stages: Stages, options: Options) -> tuple[ImageRecipe, Choice]:
-    wanted = read_recipe(file)
+    wanted = recipes.read(file)
     for path in options.extra:
         if not path.is_dir():
             raise SettingsError(
@@ -241,7 +188,7 @@ def _slot(
     slot = slot_image.make_slot(wanted, root, initrd, inputs, epoch_s, obtain, stages)
     disk.require_room(file.name, slot / slot_image.IMAGE, wanted.slot_bytes)
     digests = manifest.Inputs(
-        _digest_of(file),
+        recipes.digest_of(file),
         content.digest,
         before.digest,
         tuple(tree_of(entries_below(path)).digest for path in extra),
@@ -277,7 +224,7 @@ def write_lock(
         ProgramFailedError: An index cannot be fetched, or packages cannot be installed together.
     """
     stages = Stages(cache.resolve(), effects, progress or NoProgress())
-    wanted = read_recipe(file)
+    wanted = recipes.read(file)
     asked = choice.wanted_by(wanted, options.without_security)
     chosen = choice.choose(wanted, asked, stages, refresh=True)
     lock = file.with_suffix(".lock")

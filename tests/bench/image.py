@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from applianceforge.imaging import build
+from applianceforge.imaging import build, recipes
 from tests.appliance import cache
 
 NOTHING_CHANGED_S = 0.5
@@ -85,7 +85,7 @@ def run(name: str = "legacy", *, compress: bool = True) -> list[str]:
         again = [_build(base, name) for _ in range(_ROUNDS)]
         assert not any(stages for stages, _ in again), "something was made again for nothing"
         nothing_s = min(elapsed_s for _, elapsed_s in again)
-        recipe = build.read_recipe(base / "images" / f"{name}.toml")
+        recipe = recipes.read(base / "images" / f"{name}.toml")
         (base / "images" / recipe.overlays[0] / "etc/changed").write_text("once")
         stages, overlay_s = _build(base, name)
         assert "root" not in stages, "a change of an overlay installed packages again"

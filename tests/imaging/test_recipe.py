@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from applianceforge.imaging import build, recipe_file
+from applianceforge.imaging import recipe_file, recipes
 from applianceforge.imaging.recipe import (
     ForeignTree,
     ImageRecipe,
@@ -250,15 +250,15 @@ def test_what_is_no_recipe_at_all(text: str) -> None:
 
 
 def test_the_recipes_that_come_along() -> None:
-    found = [build.read_recipe(file) for file in sorted(build.RECIPES.glob("*.toml"))]
+    found = [recipes.read(file) for file in sorted(recipes.RECIPES.glob("*.toml"))]
     assert {"legacy", "migration", "current"} <= {one.name for one in found}
     assert len({one.users for one in found}) == 1, "ids must agree in all releases"
 
 
 def test_a_recipe_by_a_name_that_is_almost_right() -> None:
-    assert build.find_recipe("legacy").name == "legacy.toml"
+    assert recipes.find("legacy").name == "legacy.toml"
     with pytest.raises(RecipeError) as caught:
-        build.find_recipe("legasy")
+        recipes.find("legasy")
     assert "did you mean legacy?" in caught.value.hint
 
 
@@ -266,11 +266,11 @@ def test_a_recipe_is_named_as_its_file(tmp_path: Path) -> None:
     file = tmp_path / "other.toml"
     file.write_text(SMALL)
     with pytest.raises(RecipeError, match=r"other\.toml: name is 'small'"):
-        build.read_recipe(file)
+        recipes.read(file)
 
 
 def test_the_recipe_in_the_documentation_is_one() -> None:
-    text = (build.RECIPES.parent / "docs/images.md").read_text()
+    text = (recipes.RECIPES.parent / "docs/images.md").read_text()
     (shown,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     assert recipe_file.decode(shown, "docs").name == "small"
     keys = "\n".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `"))
@@ -357,4 +357,4 @@ def test_a_base_that_is_not_there_is_told(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(OWN)
     with pytest.raises(RecipeError, match=r"mine\.toml: base is 'shared/base\.toml', which is not"):
-        build.read_recipe(file)
+        recipes.read(file)

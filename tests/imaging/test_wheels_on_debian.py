@@ -25,7 +25,7 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from applianceforge.imaging import build, namespace, roottree, wheels
+from applianceforge.imaging import namespace, recipes, roottree, wheels
 from applianceforge.imaging.roottree import Recipe
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import ProgramFailedError
@@ -112,7 +112,7 @@ def prepared(
     tree = roottree.build(Recipe("bookworm", architecture, PACKAGES), cache.directory(), Effects())
     root = tmp_path / "root"
     shutil.copytree(tree, root, symlinks=True)
-    recipe = build.read_recipe(build.find_recipe("current"))
+    recipe = recipes.read(recipes.find("current"))
     for entry in wheels.entries_of(recipe.wheels, "current.toml", builds.stages(cache.directory())):
         path = root / entry.path
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from applianceforge.imaging import build
+from applianceforge.imaging import build, recipes
 from applianceforge.imaging.build import BuiltImage
 from applianceforge.model.architecture import Architecture
 from applianceforge.system.effects import Effects
@@ -86,7 +86,7 @@ def images(*names: str) -> dict[str, BuiltImage]:
     directory = cache.directory() / "crossing"
     return {
         name: build.build(
-            build.find_recipe(name), cache.directory(), directory, Effects(), Lines(), options
+            recipes.find(name), cache.directory(), directory, Effects(), Lines(), options
         )
         for name in names
     }
@@ -123,7 +123,7 @@ def _identity(image: BuiltImage) -> str:
 
 def release_of(name: str) -> tuple[str, str, str]:
     """Return the name, version and architecture of a recipe's release."""
-    recipe = build.read_recipe(build.find_recipe(name))
+    recipe = recipes.read(recipes.find(name))
     return recipe.name, recipe.version, recipe.architecture.value
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from applianceforge.imaging import build
+from applianceforge.imaging import recipes
 from applianceforge.imaging.recipe import ImageRecipe
 from applianceforge.model.architecture import Architecture
 
-IMAGES = build.RECIPES
+IMAGES = recipes.RECIPES
 RECIPES = {
-    name: build.read_recipe(IMAGES / f"{name}.toml") for name in ("legacy", "migration", "current")
+    name: recipes.read(IMAGES / f"{name}.toml") for name in ("legacy", "migration", "current")
 }
 SCRIPTS = sorted(
     path
