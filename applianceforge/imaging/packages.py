@@ -17,13 +17,17 @@ from applianceforge.imaging import namespace, package_set, pool, store
 from applianceforge.imaging.content import Tree, write_tar
 from applianceforge.imaging.package_set import Package, PackageSet
 from applianceforge.imaging.recipe import ImageRecipe, User
-from applianceforge.imaging.roottree import NO_SPACE
 from applianceforge.imaging.stages import Stages
-from applianceforge.model.errors import ForgeError, ProgramFailedError, ProgramMissingError
+from applianceforge.model.errors import (
+    DiskFullError,
+    ForgeError,
+    ProgramFailedError,
+    ProgramMissingError,
+)
 from applianceforge.system import parallel, programs
 from applianceforge.system.effects import Effects
 from applianceforge.system.programs import Command
-from applianceforge.system.progress import ProgressSink, StepAdvanced
+from applianceforge.system.progress import StepAdvanced
 
 # Goes up when the same inputs make another root than before.
 _SCHEMA = 2
@@ -81,7 +85,7 @@ def install(
         _write_users(recipe.users, work)
         write_tar(before, work / "before.tar", chosen.epoch_s)
         command = _command(recipe, chosen, directory)
-        _run(command, directory / "log", name, stages.effects, stages.progress)
+        _run(command, directory / "log", name, stages)
         _check_installed(chosen, directory / "status")
         namespace.remove_tree(work, stages.effects)
         (directory / "log").unlink()
@@ -169,32 +173,36 @@ def _command(recipe: ImageRecipe, chosen: PackageSet, directory: Path) -> Comman
     return namespace.enclosed(command)
 
 
-def _run(command: Command, log: Path, key: str, effects: Effects, progress: ProgressSink) -> None:
+def _run(command: Command, log: Path, key: str, stages: Stages) -> None:
     process = programs.start(
-        command, effects, output=Path(os.devnull), errors=log, outlives_us=False
+        command, stages.effects, output=Path(os.devnull), errors=log, outlives_us=False
     )
     try:
         while process.poll() is None:
             time.sleep(_LOOK_EVERY_S)
             lines = _lines(log)
-            progress.emit(StepAdvanced(key, 0, 0, lines[-1] if lines else ""))
-        progress.emit(StepAdvanced(key, 0, 0, _lines(log)[-1] if _lines(log) else ""))
+            stages.progress.emit(StepAdvanced(key, 0, 0, lines[-1] if lines else ""))
+        stages.progress.emit(StepAdvanced(key, 0, 0, _lines(log)[-1] if _lines(log) else ""))
     finally:
         programs.stop(process)
     if process.returncode != 0:
-        raise _explain(command, process.returncode, _lines(log))
+        raise _explain(command, process.returncode, _lines(log), stages.cache)
 
 
-def _explain(command: Command, status: int, lines: list[str]) -> ForgeError:
+def _explain(command: Command, status: int, lines: list[str], cache: Path) -> ForgeError:
     """Return the error of mmdebstrap, whose last lines say least."""
     said = [line for line in lines if not line.startswith(("I: ", "Get:", "Setting up"))]
     complaints = [line for line in said if line.startswith(_COMPLAINTS)]
     first = said.index(complaints[0]) if complaints else len(said)
     shown = said[max(0, first - _LINES_BEFORE) : first + _LINES_AFTER]
-    full = [line for line in lines if any(mark in line for mark in NO_SPACE)]
+    full = [line for line in lines if any(mark in line for mark in programs.NO_SPACE)]
     if full:
-        # Much else goes wrong after that.
-        shown = [*shown[-_LINES_AFTER:], full[0]]
+        return DiskFullError(
+            f"no space is left for the packages: {full[0]}",
+            hint=f"make room in {cache}, about 2 GB while an image is built, and build again",
+            # Much else goes wrong after that.
+            evidence=tuple(shown[-_LINES_AFTER:]),
+        )
     return programs.failure(command, status, "\n".join(shown or lines).encode())
 
 

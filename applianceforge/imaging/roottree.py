@@ -56,7 +56,6 @@ _NO_NETWORK = (
     "Connection timed out",
     "Certificate verification failed",
 )
-NO_SPACE = ("No space left on device", "Disk quota exceeded")
 _EVIDENCE_LINES = 12
 _LOOK_EVERY_S = 0.5
 
@@ -251,7 +250,7 @@ def explain(recipe: Recipe, directory: Path, status: int, lines: list[str]) -> F
         lines: What it said.
     """
     evidence = tuple(lines[-_EVIDENCE_LINES:])
-    if any(mark in line for line in lines for mark in NO_SPACE):
+    if any(mark in line for line in lines for mark in programs.NO_SPACE):
         return DiskFullError(
             f"no space is left in {directory.parent} for the tree {recipe.title}",
             hint="make room there, about 1 GB for each tree while it is built, and build again",

@@ -27,7 +27,12 @@ Process = subprocess.Popen[bytes]
 
 _KEPT_VARIABLES = ("HOME", "PATH", "TMPDIR", "PYTHONPATH", "PYTHONHASHSEED")
 _TAIL_LINES = 12
-_NO_SPACE = ("No space left on device", "Disk quota exceeded")
+# How the C library says it, and how apt does, which looks beforehand.
+NO_SPACE = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "You don't have enough free space",
+)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -228,7 +233,7 @@ def failure(command: Command, status: int, said: bytes) -> ForgeError:
     else:
         how = f"ended with status {status}"
     lines = tuple(said.decode(errors="replace").splitlines()[-_TAIL_LINES:])
-    full = next((line for line in lines if any(mark in line for mark in _NO_SPACE)), "")
+    full = next((line for line in lines if any(mark in line for mark in NO_SPACE)), "")
     if full:
         return DiskFullError(
             f"{name} {how}: {full}",

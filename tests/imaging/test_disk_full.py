@@ -1,16 +1,20 @@
 """A disk that gets full while an image is built: told as that, and the next build works."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from applianceforge.imaging import slot_image, store
+from applianceforge.imaging import choice, packages, pool, recipes, slot_image, store
+from applianceforge.imaging.content import tree_of
 from applianceforge.imaging.packages import ROOT
 from applianceforge.imaging.slot_image import Inputs
+from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import DiskFullError, ForgeError
 from applianceforge.system.effects import Effects
+from tests.appliance import cache
 from tests.imaging import builds
 from tests.imaging.test_slot_image import a_recipe, a_root, an_initrd
 
@@ -83,3 +87,25 @@ def test_a_slot_that_finds_no_room(tmp_path: Path, small_disk: Path) -> None:
         break
     assert len(set(failed.values())) > 2, failed
     assert kib < 64 << 10
+
+
+@pytest.mark.real
+def test_packages_that_find_no_room(small_disk: Path, effects: Effects) -> None:
+    """apt looks beforehand and says so in words of its own; dpkg is told by the kernel."""
+    own = cache.directory()
+    recipe = recipes.read(recipes.find("legacy"))
+    wanted = choice.wanted_by(recipe, frozenset(Architecture))
+    chosen = choice.choose(recipe, wanted, builds.stages(own), refresh=False).image
+    with_them = pool.obtain(chosen, own, effects)
+    size_kib = sum(one.size_bytes for one in chosen.packages) >> 10
+    resize(small_disk, size_kib + (40 << 10))
+    there = small_disk / "packages"
+    there.mkdir()
+    for one in chosen.packages:
+        shutil.copy(with_them / one.file, there)
+    with pytest.raises(DiskFullError) as caught:
+        packages.install(recipe, chosen, tree_of(()), builds.stages(small_disk))
+    said = builds.told_by(caught.value)
+    assert "no space is left for the packages" in said
+    assert f"make room in {small_disk}" in said
+    assert not list(small_disk.glob("*root-*/*"))
