@@ -261,7 +261,8 @@ def _disks(hardware: Hardware, files: Files) -> list[str]:
             Bus.SCSI: "scsi-hd,bus=scsi.0",
         }[disk.bus]
         if disk.record and disk.bus is Bus.VIRTIO:
-            device += ",discard=off,write-zeroes=off"
+            # What QEMU makes of several writes can have more parts than are left beside the log's.
+            device += ",discard=off,write-zeroes=off,request-merging=off"
         # A full host must not stop the guest silently, as QEMU's default is for ENOSPC.
         device += ",rerror=report,werror=report"
         if hardware.kernel is None:

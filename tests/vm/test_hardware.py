@@ -109,7 +109,7 @@ def test_recorder_is_above_faults_and_both_above_the_overlay(tmp_path: Path) -> 
     (device,) = values(
         Hardware((Disk(IMAGE, bus=Bus.VIRTIO, record=True),), channel=False), "-device"
     )
-    assert "discard=off,write-zeroes=off" in device
+    assert "discard=off,write-zeroes=off,request-merging=off" in device
 
 
 def test_fault_counts_writes() -> None:
