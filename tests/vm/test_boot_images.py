@@ -99,11 +99,3 @@ def test_a_kernel_that_panics_starts_again(recipe: ImageRecipe) -> None:
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
 def test_no_secret_of_the_build_stays(recipe: ImageRecipe) -> None:
     assert {"/etc/ssh/ssh_host_*", "/etc/ssl/private/ssl-cert-snakeoil.key"} <= set(recipe.remove)
-
-
-@pytest.mark.parametrize("name", ["globals", "gateway", "gateway-finish"])
-def test_the_schema_is_that_of_the_reference_appliance(name: str) -> None:
-    """Migrations are tested on one and updates on the other; only how databases are made differs."""
-    own = (IMAGES / f"overlay-gateway/usr/share/gateway/{name}.sql").read_text()
-    own = re.sub(r"^-- Copied as files.*\n", "", own, flags=re.M).replace(" STRATEGY FILE_COPY", "")
-    assert own == (IMAGES / f"reference/{name}.sql").read_text()

@@ -33,12 +33,16 @@ ALTER ROLE postgres SET search_path = nowhere, public;
 ALTER ROLE ALL SET bytea_output = 'escape';
 
 -- Copied as files: the other way, which writes all of them to the log too, takes longer here.
-CREATE DATABASE gateway OWNER mail_owner STRATEGY FILE_COPY TEMPLATE template0;
-CREATE DATABASE reporting OWNER "Jürgen O'Neill" STRATEGY FILE_COPY TEMPLATE template0 CONNECTION LIMIT 7;
-CREATE DATABASE "Archiv ""Süd"" 100%" OWNER mail_owner STRATEGY FILE_COPY TEMPLATE template0;
-CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' STRATEGY FILE_COPY TEMPLATE template0;
-CREATE DATABASE raw ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' STRATEGY FILE_COPY TEMPLATE template0;
-CREATE DATABASE nothing STRATEGY FILE_COPY TEMPLATE template0;
+\set strategy ''
+\if :at_least_15
+    \set strategy 'STRATEGY FILE_COPY'
+\endif
+CREATE DATABASE gateway OWNER mail_owner :strategy TEMPLATE template0;
+CREATE DATABASE reporting OWNER "Jürgen O'Neill" :strategy TEMPLATE template0 CONNECTION LIMIT 7;
+CREATE DATABASE "Archiv ""Süd"" 100%" OWNER mail_owner :strategy TEMPLATE template0;
+CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' :strategy TEMPLATE template0;
+CREATE DATABASE raw ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' :strategy TEMPLATE template0;
+CREATE DATABASE nothing :strategy TEMPLATE template0;
 
 COMMENT ON DATABASE gateway IS 'The mail gateway';
 COMMENT ON DATABASE "Archiv ""Süd"" 100%" IS 'Name with quotes, a space, a percent sign and ü';
@@ -79,4 +83,4 @@ CREATE SCHEMA monitor AUTHORIZATION auditor;
 GRANT USAGE ON SCHEMA monitor TO PUBLIC;
 
 -- Made from the vendor's template1, unlike the others.
-CREATE DATABASE "from-template" STRATEGY FILE_COPY TEMPLATE template1 IS_TEMPLATE true;
+CREATE DATABASE "from-template" :strategy TEMPLATE template1 IS_TEMPLATE true;
