@@ -6,8 +6,9 @@ What is found in the cache is proved like what is fetched: a damaged copy is fet
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
-from applianceforge.model.errors import ForgeError, PayloadError
+from applianceforge.model.errors import ForgeError, PayloadError, SettingsError
 from applianceforge.release import manifest_file
 from applianceforge.release.manifest import Manifest, Part
 from applianceforge.release.source import Source
@@ -27,22 +28,22 @@ def digest(manifest: Manifest) -> str:
 def keep_manifest(places: UpdatePlaces, manifest: Manifest, effects: Effects) -> None:
     """Keep the manifest, if it is not the one that is kept."""
     content = manifest_file.encode(manifest)
-    if _kept(places, content) is None:
+    if _kept(places.manifest) != content:
         files.write_file(places.manifest, content, effects)
 
 
-def _kept(places: UpdatePlaces, content: bytes) -> bytes | None:
-    with files.named_errors(places.manifest, "read"):
-        found = places.manifest.read_bytes() if places.manifest.exists() else None
-    return found if found == content else None
+def _kept(path: Path) -> bytes:
+    """Return what is kept; nothing where something else than a file lies there."""
+    try:
+        return files.read_plain(path) or b""
+    except SettingsError:
+        return b""
 
 
 def kept_manifest(places: UpdatePlaces, expected: str) -> Manifest | None:
     """Return the manifest that is kept, if it has this digest."""
     try:
-        with files.named_errors(places.manifest, "read"):
-            data = places.manifest.read_bytes()
-        found = manifest_file.decode(data, str(places.manifest))
+        found = manifest_file.decode(_kept(places.manifest), str(places.manifest))
     except ForgeError:
         return None
     return found if digest(found) == expected else None
@@ -64,8 +65,7 @@ def index_of(places: UpdatePlaces, manifest: Manifest, source: Source, effects: 
             f" {part.size_bytes} bytes, which no slot needs",
             hint="tell your vendor: the repository was made wrongly. Nothing was changed here",
         )
-    with files.named_errors(places.index, "read"):
-        kept = places.index.read_bytes() if places.index.exists() else b""
+    kept = _kept(places.index)
     if _is(kept, part):
         return kept
     fetched = b"".join(source.fetch(part.path, part.size_bytes))

@@ -26,6 +26,7 @@ from applianceforge.slots.description import Description
 from applianceforge.slots.disk import BootDisk
 from applianceforge.slots.environment import Loader
 from applianceforge.slots.places import BootPlaces, Release, read_epoch, read_release
+from applianceforge.system import files
 from applianceforge.system.effects import Effects
 
 _ROOT = Path("/")
@@ -183,6 +184,6 @@ def _floor(places: BootPlaces) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
+        return (files.read_plain(path, follow=True) or b"").decode(errors="replace").strip()
+    except ForgeError:
         return ""

@@ -24,6 +24,7 @@ from enum import Enum
 from pathlib import Path
 
 from applianceforge.model.architecture import Architecture
+from applianceforge.model.errors import SettingsError
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
 
@@ -142,13 +143,16 @@ def decode(data: bytes) -> Intent | None:
 
 
 def read(path: Path) -> Intent | None:
-    """Return what was agreed to; None if nothing was.
+    """Return what was agreed to; None if nothing was, or if what lies there is no file.
 
     Raises:
         AccessDeniedError: Only root may know.
     """
-    with files.named_errors(path, "read"):
-        return decode(path.read_bytes()) if path.exists() else None
+    try:
+        found = files.read_plain(path)
+    except SettingsError:
+        return None
+    return None if found is None else decode(found)
 
 
 def write(path: Path, intent: Intent, effects: Effects) -> None:

@@ -17,7 +17,7 @@ def read(places: UpdatePlaces) -> UpdateSettings:
     """
     found = []
     for path in places.settings:
-        with files.named_errors(path, "read the settings"):
-            if path.exists():
-                found.append((str(path), path.read_text(errors="replace")))
+        content = files.read_plain(path, follow=True)
+        if content is not None:
+            found.append((str(path), content.decode(errors="replace")))
     return settings.decode(found)

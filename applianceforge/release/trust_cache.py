@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from applianceforge.model.errors import SettingsError
 from applianceforge.release import metadata_limits
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
@@ -44,7 +44,7 @@ class TrustCache:
     def writable(self) -> bool:
         """Return whether we may keep anything; who may not, may still look."""
         nearest = self._directory
-        while not nearest.exists() and nearest != nearest.parent:
+        while not nearest.is_dir() and nearest != nearest.parent:
             nearest = nearest.parent
         return os.access(nearest, os.W_OK | os.X_OK)
 
@@ -78,6 +78,8 @@ class TrustCache:
         ]
         if not changed or not self.writable:
             return
+        if not self._directory.is_dir():
+            files.remove_tree(self._directory, self._effects)
         files.make_directory(self._directory, self._effects)
         with files.held(self._directory):
             for name, content in changed:
@@ -118,17 +120,8 @@ def _content(path: Path) -> bytes | None:
     """Return a file's content; None if it is not there, damaged, or no file of ours."""
     largest = max(metadata_limits.BY_ROLE.values())
     try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        handle = os.open(path, flags)
-    except OSError:
-        return None
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return None
-        with open(handle, "rb", closefd=False) as stream:
+        with open(files.open_plain(path), "rb") as stream:
             content = stream.read(largest + 1)
-    except OSError:
+    except (OSError, SettingsError):
         return None
-    finally:
-        os.close(handle)
     return content if 0 < len(content) <= largest else None

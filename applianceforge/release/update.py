@@ -25,6 +25,7 @@ from applianceforge.model.errors import (
     InhibitedError,
     NetworkError,
     ReadBackError,
+    SettingsError,
     SlotError,
     WrongBundleError,
     exit_status_of,
@@ -41,7 +42,7 @@ from applianceforge.release.update_places import UpdatePlaces
 from applianceforge.release.update_status import Named, Result, Story, UpdateState, UpdateStatus
 from applianceforge.slots import history
 from applianceforge.slots.environment import Loader
-from applianceforge.slots.history import Happening, History
+from applianceforge.slots.history import Happening, History, Past
 from applianceforge.slots.places import BootPlaces
 from applianceforge.slots.writing import SlotWriter
 from applianceforge.system import files
@@ -93,7 +94,7 @@ class Surroundings:
 
     def tell_once(self, box: Box, event: Happening, reason: str, **detail: Any) -> None:
         """Add a line to the history, unless the last line about updates says the same."""
-        told = [one for one in history.read(self.places) if one.event in _UPDATES]
+        told = [one for one in self._told() if one.event in _UPDATES]
         last = told[-1] if told else None
         same = (event.value, reason, str(detail.get("to", "")))
         if last is None or (last.event, last.reason, last.target) != same:
@@ -101,9 +102,15 @@ class Surroundings:
 
     def tell_since(self, box: Box, event: Happening, since_s: float, **detail: Any) -> None:
         """Add a line to the history, unless it tells that of what was agreed to then."""
-        told = history.read(self.places)
-        if not any((one.event, one.since_s) == (event.value, since_s) for one in told):
+        if not any((one.event, one.since_s) == (event.value, since_s) for one in self._told()):
             self.history(box).add(event, since=since_s, **detail)
+
+    def _told(self) -> tuple[Past, ...]:
+        """Return the history; none where no file is: that is no reason to stop an update."""
+        try:
+            return history.read(self.places)
+        except SettingsError:
+            return ()
 
 
 def origin_of(box: Box) -> str:

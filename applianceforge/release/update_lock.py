@@ -24,9 +24,10 @@ def only_update(path: Path) -> Iterator[None]:
     Raises:
         AlreadyRunningError: Another update works.
         AccessDeniedError: Only root may.
+        SettingsError: Something else than a file lies there.
     """
     with files.named_errors(path, "open the lock"):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        handle = files.open_plain(path, os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -232,11 +232,11 @@ class Seen:
 def read(path: Path) -> Seen | None:
     """Return what the file says, or None where it says nothing that this release understands."""
     try:
-        fields = json.loads(path.read_text())
+        fields = json.loads(files.read_plain(path) or b"")
         if int(fields["schema"]) > SCHEMA:
             return None
         seen = Seen(fields, UpdateState(fields["state"]))
-    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    except (ForgeError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
     if seen.state is not UpdateState.INSTALLING:
         return seen

@@ -91,8 +91,7 @@ def read(places: BootPlaces) -> Floor | None:
         AccessDeniedError: It may not be read.
     """
     file = path(places)
-    with files.named_errors(file, "read"):
-        content = file.read_bytes() if file.exists() else None
+    content = files.read_plain(file)
     if content is None:
         return None
     found = decode(content, str(file))

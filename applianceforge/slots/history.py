@@ -115,9 +115,9 @@ def read(places: BootPlaces) -> tuple[Past, ...]:
 
     Raises:
         AccessDeniedError: It may not be read.
+        SettingsError: Something else than a file lies there.
     """
-    with files.named_errors(places.history, "read"):
-        content = places.history.read_bytes() if places.history.exists() else b""
+    content = files.read_plain(places.history) or b""
     found = []
     for text in content.splitlines():
         try:

@@ -150,12 +150,13 @@ def read_epoch(places: BootPlaces) -> Architecture | None:
     """Return the architecture whose data is the truth; None where no file says so.
 
     Raises:
-        SettingsError: The file says something else.
+        SettingsError: The file says something else, or is none.
+        AccessDeniedError: It may not be read.
     """
-    with files.named_errors(places.epoch, "read"):
-        if not places.epoch.exists():
-            return None
-        text = places.epoch.read_text(errors="replace").strip()
+    content = files.read_plain(places.epoch)
+    if content is None:
+        return None
+    text = content.decode(errors="replace").strip()
     try:
         return Architecture(text)
     except ValueError as error:

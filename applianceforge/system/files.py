@@ -49,7 +49,8 @@ def named_errors(path: Path | str, doing: str) -> Iterator[None]:
 
 def describe(error: OSError, path: Path | str, doing: str) -> ForgeError:
     """Return the named error for an error of the operating system."""
-    where = error.filename or path
+    # Of a rename it is the name that was meant, and not that of the copy.
+    where = error.filename2 or error.filename or path
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError(
@@ -155,15 +156,9 @@ def append_line(
         SettingsError: A part of the path is missing, or it is no plain file.
     """
     with named_errors(path, "write"):
+        fresh = not os.path.lexists(path)
+        handle = open_plain(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, mode=mode)
         try:
-            _require_plain(path, path.lstat())  # For a device may act when it is opened.
-            fresh = False
-        except FileNotFoundError:
-            fresh = True
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-        handle = os.open(path, flags, mode)
-        try:
-            _require_plain(path, os.fstat(handle))  # Another may lie there now.
             if owner_only:
                 _keep_to_owner(path, handle)
             lock(handle)
@@ -175,12 +170,63 @@ def append_line(
     effects.happened(EffectKind.WRITE, f"line in {path}")
 
 
-def _require_plain(path: Path, status: os.stat_result) -> None:
+def open_plain(
+    path: Path, flags: int = os.O_RDONLY, *, mode: int = _PRIVATE_FILE, follow: bool = False
+) -> int:
+    """Open a plain file; nothing else that may lie there is waited for, or opened at all.
+
+    Args:
+        path: The file.
+        flags: As of open(2).
+        mode: Of a new file.
+        follow: Go where a link leads.
+
+    Raises:
+        OSError: It cannot be opened.
+        SettingsError: It is of another kind.
+    """
+    doing = "write" if flags & (os.O_WRONLY | os.O_RDWR) else "read"
+    with suppress(FileNotFoundError):
+        # For a device may act when it is opened.
+        _require_plain(path, path.stat() if follow else path.lstat(), doing)
+    beside = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    handle = os.open(path, flags | beside, mode)
+    try:
+        _require_plain(path, os.fstat(handle), doing)  # Another may lie there now.
+    except SettingsError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def read_plain(path: Path, *, follow: bool = False) -> bytes | None:
+    """Return the content of a plain file; None if nothing lies there.
+
+    Args:
+        path: The file.
+        follow: Go where a link leads.
+
+    Raises:
+        AccessDeniedError: It may not be read.
+        SettingsError: It is of another kind, or cannot be read.
+    """
+    with named_errors(path, "read"):
+        try:
+            handle = open_plain(path, follow=follow)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        with open(handle, "rb") as stream:
+            return stream.read()
+
+
+def _require_plain(path: Path, status: os.stat_result, doing: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         link = stat.S_ISLNK(status.st_mode)
         raise SettingsError(
-            f"cannot write {path}: it is {'a link' if link else 'no plain file'}",
-            hint="name the file itself" if link else "name a plain file, or one that is not there",
+            f"cannot {doing} {path}: it is {'a link' if link else 'no plain file'}",
+            hint="let the file itself be there, and no link to it"
+            if link
+            else "move it away, or name another: a plain file belongs there",
         )
 
 
@@ -266,12 +312,12 @@ def sync_tree(path: Path, effects: Effects) -> None:
 def remove_tree(path: Path, effects: Effects) -> None:
     """Remove a directory or file and all below it; it is no error if it is not there."""
     with named_errors(path, "remove"):
-        if path.is_symlink() or path.is_file():
-            path.unlink()
-        elif path.exists():
+        if not os.path.lexists(path):
+            return
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            return
+            path.unlink()
         sync_directory(path.parent)
     effects.happened(EffectKind.WRITE, f"removal of {path}")
 
@@ -331,7 +377,7 @@ def free_bytes(path: Path) -> int:
 def held(path: Path) -> Iterator[None]:
     """Hold a lock on a file or directory that is there; wait for it as long as needed."""
     with named_errors(path, "lock"):
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         with named_errors(path, "lock"):
             lock(handle)

@@ -152,3 +152,43 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(SettingsError):
         files.append_line(tmp_path / "log", b"x", Effects())
     assert (tmp_path / "log").read_bytes() == b"x\n"
+
+
+def test_a_plain_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("file")
+    assert files.read_plain(tmp_path / "file") == b"x"
+    assert files.read_plain(tmp_path / "none") is None
+    assert files.read_plain(tmp_path / "file" / "none") is None
+    assert files.read_plain(tmp_path / "link", follow=True) == b"x"
+    with pytest.raises(SettingsError, match=r"cannot read .*link: it is a link"):
+        files.read_plain(tmp_path / "link")
+
+
+def test_a_link_that_leads_to_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for path, follow in ((tmp_path / "pipe", False), (tmp_path / "link", True)):
+        with pytest.raises(SettingsError, match="no plain file"):
+            files.read_plain(path, follow=follow)
+        with pytest.raises(SettingsError, match="cannot write"):
+            files.open_plain(path, os.O_RDWR | os.O_CREAT, follow=follow)
+
+
+def test_no_handle_is_left_open_for_what_is_refused(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    for _ in range(5):
+        with pytest.raises(SettingsError):
+            files.read_plain(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_pipe_is_removed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert len(removed(tmp_path / "pipe")) == 1
+
+
+def test_what_cannot_be_replaced_is_named_and_not_its_copy(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    with pytest.raises(SettingsError, match=r"cannot write .*/place: Is a directory"):
+        files.write_file(tmp_path / "place", b"x", Effects())
