@@ -11,11 +11,12 @@ import click
 
 from applianceforge.cli import commands, progress, release_view
 from applianceforge.cli.release_place import directory_argument, repository
+from applianceforge.cli.release_plan import plan
 from applianceforge.cli.release_signing import init, publish, rotate_keys
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import ExpiredError, SlotError, UsageError
 from applianceforge.preflight import release_file
-from applianceforge.release import bundle, repository_status, staging
+from applianceforge.release import bundle, repository_status, staging, weighing
 from applianceforge.release.adding import Addition
 from applianceforge.release.expiry import State
 from applianceforge.release.graph import STABLE, WHOLE_FLEET, Offer
@@ -63,6 +64,7 @@ def release() -> None:
     In this order a release comes to a fleet (docs/releases.md has all of it):
       applianceforge release init DIR --appliance NAME --keys KEYS    once
       applianceforge release add DIR --slot NAME.slot --share 5
+      applianceforge release plan DIR                                 78: a box is left behind
       applianceforge release publish DIR --keys KEYS                  then copy DIR/public
       applianceforge release offer DIR VERSION --share 100            then publish again
       applianceforge release withdraw DIR VERSION --reason WHY        then publish again
@@ -98,6 +100,7 @@ def release() -> None:
     show_default=True,
     help="zstd's: 3 packs in a tenth of the time, a third larger.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 @click.option(
     "--progress",
     "shown",
@@ -115,12 +118,14 @@ def add(
     since: datetime | None,
     minimum_version: str | None,
     level: int,
+    as_json: bool,
     shown: str,
     **offered: Any,
 ) -> None:
     """Take a slot image into the repository, to be published next.
 
-    The bundle is made so that a box with an earlier release fetches little of it.
+    The bundle is made so that a box with an earlier release fetches little of it; how much, it
+    says.
     """
     read = release_file.read(described or _beside(slot))
     if minimum_version is not None:
@@ -138,12 +143,23 @@ def add(
     )
     with progress.choose(shown) as sink:
         outcome = repository(directory).add(Addition(slot, offer, level), sink)
-    release_view.tell_staged(outcome)
-    if leaves_32_bit_behind(staging.read(Layout(directory), outcome.published.graph)):
+    layout = Layout(directory)
+    graph = staging.read(layout, outcome.published.graph)
+    (added,) = staging.chosen(graph, read.version, read.architecture)
+    weight = weighing.weigh(layout, graph, added)
+    if as_json:
+        told = release_view.added_document(outcome, graph, added, weight)
+        # After progress as JSON Lines it is one line more.
+        click.echo(json.dumps(told, indent=None if shown == "json" else 2, ensure_ascii=False))
+    else:
+        release_view.tell_weight(weight)
+        release_view.tell_staged(outcome)
+    if leaves_32_bit_behind(graph):
         click.echo(
             "No release takes 32-bit systems to 64 bits: none was added with --crossing. If"
             f" {read.version} does it, say so before it is published: release discard, and add it"
-            " again."
+            " again.",
+            err=as_json,
         )
 
 
@@ -279,7 +295,7 @@ def _vendor() -> None:
     """Hold what `main` lists in full."""
 
 
-for _command in (init, publish, rotate_keys):
+for _command in (init, plan, publish, rotate_keys):
     release.add_command(_command)
 _vendor.add_command(release)
 

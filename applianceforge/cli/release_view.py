@@ -5,13 +5,16 @@ from typing import Any
 
 import click
 
+from applianceforge.cli.summary import counted, size
 from applianceforge.preflight.render import printable
 from applianceforge.release import repository_status
 from applianceforge.release.expiry import State
+from applianceforge.release.graph import Graph, Offer
 from applianceforge.release.keys import MadeKey
 from applianceforge.release.repository import Outcome
 from applianceforge.release.repository_status import Status
 from applianceforge.release.staging import told
+from applianceforge.release.weighing import Weight
 
 _SCHEMA = 1
 _LONGEST = 1000
@@ -54,6 +57,51 @@ def document(found: Status) -> dict[str, Any]:
         ],
         "staged": list(found.staged),
     }
+
+
+def added_document(outcome: Outcome, graph: Graph, added: Offer, weight: Weight) -> dict[str, Any]:
+    """Return what came of adding a release, for a program."""
+    return {
+        "schema": _SCHEMA,
+        "appliance": graph.appliance,
+        "version": added.version,
+        "architecture": added.architecture.value,
+        "slot_bytes": weight.slot_bytes,
+        "payload_bytes": weight.payload_bytes,
+        "index_bytes": weight.index_bytes,
+        "frames": weight.frames,
+        "fetched": [
+            {
+                "from": {
+                    "version": one.origin.version,
+                    "architecture": one.origin.architecture.value,
+                },
+                "fetched_bytes": one.size_bytes,
+                "percent": round(_percent(one.size_bytes, weight), 1),
+            }
+            for one in weight.fetched
+        ],
+        "resumed": outcome.resumed or None,
+        "staged": list(outcome.changed),
+    }
+
+
+def tell_weight(weight: Weight) -> None:
+    """Tell how large a bundle is, and how much of it boxes fetch."""
+    click.echo(
+        f"Slot {size(weight.slot_bytes)}, packed {size(weight.payload_bytes)} in"
+        f" {counted(weight.frames, 'frame', 'frames')}, index {size(weight.index_bytes)}."
+    )
+    for one in weight.fetched:
+        click.echo(
+            f"  A box that runs {one.origin.version} ({one.origin.architecture.value}) fetches"
+            f" {size(one.size_bytes)}, {_percent(one.size_bytes, weight):.1f} % of it."
+        )
+
+
+def _percent(size_bytes: int, weight: Weight) -> float:
+    """Return the share of what a box fetches that has nothing of the release."""
+    return 100 * size_bytes / weight.bundle_bytes
 
 
 def show(found: Status) -> None:

@@ -18,7 +18,7 @@ from applianceforge.release import (
     staging,
 )
 from applianceforge.release.graph import Graph, Offer
-from applianceforge.release.manifest import Manifest
+from applianceforge.release.manifest import Manifest, Part
 from applianceforge.release.repository_layout import Layout, bundle_target
 from applianceforge.slots import images
 from applianceforge.slots.images import Image
@@ -186,14 +186,27 @@ def earlier(graph: Graph, release: Release) -> tuple[Offer, ...]:
 
 def _references(layout: Layout, graph: Graph, release: Release) -> Iterator[Path]:
     """Return the payloads of earlier releases, which are slot images compressed by zstd."""
-    for offer in earlier(graph, release):
-        payload = _payload(layout, offer)
+    for _, said in cut_along(layout, graph, release):
+        payload = place_of(layout, said.payload)
         if payload is not None:
             yield payload
 
 
-def _payload(layout: Layout, offer: Offer) -> Path | None:
-    """Return the payload of a release; it only makes an update smaller, so it may be gone."""
+def cut_along(layout: Layout, graph: Graph, release: Release) -> tuple[tuple[Offer, Manifest], ...]:
+    """Return the earlier releases along which a release is cut, with what their bundles hold.
+
+    A bundle of an earlier release only makes an update smaller, so its payload may be gone.
+    """
+    found = ((one, manifest_of(layout, one)) for one in earlier(graph, release))
+    return tuple((one, said) for one, said in found if said is not None)
+
+
+def manifest_of(layout: Layout, offer: Offer) -> Manifest | None:
+    """Return what the bundle of a release holds, staged or served; None if its payload is gone.
+
+    Raises:
+        WrongBundleError: The manifest is none.
+    """
     parent, _, name = offer.bundle.rpartition("/")
     served = layout.targets / parent
     manifests = [layout.staged_target(offer.bundle)]
@@ -203,7 +216,12 @@ def _payload(layout: Layout, offer: Offer) -> Path | None:
             continue
         with files.named_errors(path, "read"), open(path, "rb") as stream:
             said: Manifest = manifest_file.decode(stream.read(_LARGEST_MANIFEST_BYTES), str(path))
-        for place in (layout.staged, layout.public):
-            if (place / said.payload.path).exists():
-                return place / said.payload.path
+        if place_of(layout, said.payload) is not None:
+            return said
     return None
+
+
+def place_of(layout: Layout, part: Part) -> Path | None:
+    """Return where a part of a bundle is, staged or served; None if it is gone."""
+    places = (place / part.path for place in (layout.staged, layout.public))
+    return next((path for path in places if path.exists()), None)

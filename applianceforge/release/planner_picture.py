@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from applianceforge.model.architecture import Architecture
 from applianceforge.release import ordering
-from applianceforge.release.graph import Graph, Offer
+from applianceforge.release.graph import WHOLE_FLEET, Graph, Offer
 from applianceforge.release.planner import Host, Installed, Plan, plan
 
 _ARROW = "  ->  "
@@ -55,8 +55,11 @@ def diagram(graph: Graph, host: Host) -> str:
 
 
 def _label(offer: Offer) -> str:
-    marks = [
-        word for word, is_so in (("crossing", offer.crossing), ("barrier", offer.barrier)) if is_so
-    ]
+    words = (
+        ("crossing", offer.crossing),
+        ("barrier", offer.barrier),
+        (f"{offer.share_percent} % of the fleet", offer.share_percent < WHOLE_FLEET),
+    )
+    marks = [word for word, is_so in words if is_so]
     said = f" ({', '.join(marks)})" if marks else ""
     return f"{offer.version} {offer.architecture.value}{said}"

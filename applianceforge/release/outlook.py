@@ -1,0 +1,256 @@
+"""See ahead what boxes would be offered by a graph, so that the vendor leaves none behind.
+
+The ways are the planner's, which decides on the boxes too. What is added is the vendor's side: how
+each box stands, what the vendor can do, and one mistake that no box can see: a 32-bit release
+behind a crossing that is a barrier is out of reach for whoever has no long mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from applianceforge.cpuid.verdict import Capability, Verdict
+from applianceforge.model.architecture import Architecture
+from applianceforge.model.errors import NoWayError
+from applianceforge.model.report import Finding, Remedy, Report, Severity
+from applianceforge.release import ordering, planner
+from applianceforge.release.graph import STABLE, WHOLE_FLEET, Graph, Offer
+from applianceforge.release.planner import Host, Installed, Plan
+
+BEHIND_CROSSING = "release.behind-crossing"
+_HIGHEST_LEVEL = 4
+_WITH = Verdict(Capability.CAPABLE, True, "metal", None, _HIGHEST_LEVEL, ())
+_WITHOUT = Verdict(Capability.INCAPABLE, False, "metal", None, None, ())
+_OF_PROCESSOR = "processor."
+
+# What the planner says is for the owner of a box, who can only wait or ask.
+_REMEDIES = {
+    "release.barrier-withdrawn": (
+        Remedy(
+            "Add a release that stands in for it",
+            "applianceforge release add DIR --slot NAME.slot --replaces VERSION",
+        ),
+        Remedy("Or offer it again", "applianceforge release withdraw DIR VERSION --undo"),
+    ),
+    "release.no-crossing": (
+        Remedy(
+            "Add a release that takes 32-bit systems to 64 bits; if one of those that are staged"
+            " does, discard it and add it again",
+            "applianceforge release add DIR --slot NAME.slot --crossing",
+        ),
+    ),
+    "release.minimum-version": (
+        Remedy(
+            "Add a release in between, which can be installed over the older ones and is not older"
+            " than that",
+            "applianceforge release add DIR --slot NAME.slot --minimum-version VERSION",
+        ),
+        Remedy(
+            "Or, if it is staged and can be installed over older ones, discard it and add it again"
+            " with another --minimum-version",
+            "applianceforge release discard DIR",
+        ),
+    ),
+    "release.not-yet": (
+        Remedy(
+            "Nothing need be done; or let it begin earlier",
+            "applianceforge release offer DIR VERSION --since DATE",
+        ),
+    ),
+    "release.share": (
+        Remedy(
+            "Raise its share when it has proved itself",
+            "applianceforge release offer DIR VERSION --share 100",
+        ),
+    ),
+    "release.by-request": (
+        Remedy(
+            "Nothing need be done; or offer it to all",
+            "applianceforge release offer DIR VERSION --for-all",
+        ),
+    ),
+}
+
+
+class Standing(Enum):
+    """How a box stands, from the best."""
+
+    NEWEST = "newest"
+    WAITS = "waits"
+    PROCESSOR = "processor"
+    STRANDED = "stranded"
+
+
+@dataclass(frozen=True)
+class Start:
+    """A kind of box: what runs, whether its processor has long mode, and its channel."""
+
+    installed: Installed
+    long_mode: bool
+    channel: str
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a kind of box would be offered.
+
+    Attributes:
+        start: The kind.
+        plan: The planner's, with remedies for the vendor.
+        standing: `newest` if it reaches all that is newer and in its channel; `waits` if only time,
+            a share or a request is in the way; `processor` if nothing but the processor is;
+            `stranded` if anything else is, which the vendor has to mend.
+    """
+
+    start: Start
+    plan: Plan
+    standing: Standing
+
+
+def starts(
+    graphs: Sequence[Graph],
+    version: str = "",
+    architecture: Architecture | None = None,
+    channel: str = "",
+    long_mode: bool | None = None,
+) -> tuple[Start, ...]:
+    """Return the kinds of boxes that there are.
+
+    Args:
+        graphs: What boxes may run: what was published and what will be.
+        version: What runs, even if no graph has it; "" for each version there is.
+        architecture: Only this; None for each that the version has, or both if no graph has it.
+        channel: Only this; "" for those of the release, or all if no graph has it.
+        long_mode: Only boxes with it or without; None for both. A 64-bit system has it.
+    """
+    offers = [one for graph in graphs for one in graph.offers]
+    every = {name for one in offers for name in one.channels} or {STABLE}
+    found: dict[tuple[ordering.Key, Architecture], tuple[str, set[str]]] = {}
+    for one in offers:
+        if not version or ordering.compare(one.version, version) == 0:
+            place = (ordering.key(one.version), one.architecture)
+            found.setdefault(place, (one.version, set()))[1].update(one.channels)
+    if version and not found:
+        found = {(ordering.key(version), one): (version, every) for one in Architecture}
+    kinds = [
+        Start(Installed(text, width), wide, name)
+        for (_, width), (text, channels) in found.items()
+        for name in ({channel} if channel and version else channels)
+        for wide in ((True,) if width is Architecture.AMD64 else (True, False))
+        if architecture in (None, width) and channel in ("", name) and long_mode in (None, wide)
+    ]
+    return tuple(sorted(kinds, key=_order))
+
+
+def _order(start: Start) -> tuple[bool, str, bool, ordering.Key, str]:
+    installed = start.installed
+    return (
+        start.channel != STABLE,
+        start.channel,
+        not start.long_mode,
+        ordering.key(installed.version),
+        installed.architecture.value,
+    )
+
+
+def see(graph: Graph, start: Start, now_s: float, machine_id: str = "") -> Outlook:
+    """Return what a kind of box would be offered.
+
+    Args:
+        graph: All releases.
+        start: The kind.
+        now_s: Seconds since 1970.
+        machine_id: Of a certain machine, for the shares; "" for one that each share takes in.
+    """
+    host = Host(machine_id, _WITH if start.long_mode else _WITHOUT, start.channel, now_s)
+    shared = graph if machine_id else _for_the_whole_fleet(graph)
+    found = planner.plan(shared, start.installed, host)
+    standing = _standing(found.report)
+    findings = list(found.report.findings)
+    if standing is Standing.PROCESSOR:
+        behind = tuple(_behind_crossing(shared, found, host))
+        findings = [*behind, *findings]
+        standing = Standing.STRANDED if behind else standing
+    told = Report(_for_the_vendor(one) for one in findings)
+    hops = tuple(_as_offered(graph, hop) for hop in found.hops)
+    goal = hops[-1] if hops else None
+    return Outlook(start, replace(found, goal=goal, hops=hops, report=told), standing)
+
+
+def strands(finding: Finding) -> bool:
+    """Return whether a finding keeps a box back, and the vendor can mend it."""
+    inhibits = finding.severity is Severity.INHIBITOR
+    return inhibits and not finding.key.startswith(_OF_PROCESSOR)
+
+
+def _standing(report: Report) -> Standing:
+    if any(strands(one) for one in report.findings):
+        return Standing.STRANDED
+    if report.inhibitors:
+        return Standing.PROCESSOR
+    return Standing.WAITS if report.findings else Standing.NEWEST
+
+
+def _for_the_whole_fleet(graph: Graph) -> Graph:
+    return replace(
+        graph, offers=tuple(replace(one, share_percent=WHOLE_FLEET) for one in graph.offers)
+    )
+
+
+def _as_offered(graph: Graph, hop: Offer) -> Offer:
+    """Return a hop with the share that it really has."""
+    return next(
+        one
+        for one in graph.offers
+        if (one.version, one.architecture) == (hop.version, hop.architecture)
+    )
+
+
+def _for_the_vendor(finding: Finding) -> Finding:
+    return finding._replace(remedies=_REMEDIES.get(finding.key, finding.remedies))
+
+
+def _behind_crossing(graph: Graph, found: Plan, host: Host) -> Iterator[Finding]:
+    """Return that a 32-bit release could be had if no crossing were a barrier."""
+    crossings = [
+        one
+        for one in graph.offers
+        if one.crossing and one.barrier and not one.withdrawn and host.channel in one.channels
+    ]
+    without = replace(
+        graph,
+        offers=tuple(
+            replace(one, barrier=False) if one in crossings else one for one in graph.offers
+        ),
+    )
+    goal = planner.plan(without, found.installed, host).goal
+    reached = found.goal.version if found.goal else found.installed.version
+    if goal is None or ordering.compare(goal.version, reached) <= 0:
+        return
+    between = sorted(
+        (
+            one.version
+            for one in crossings
+            if ordering.compare(found.installed.version, one.version) < 0
+            and ordering.compare(one.version, goal.version) < 0
+        ),
+        key=ordering.key,
+    )
+    yield Finding(
+        BEHIND_CROSSING,
+        Severity.INHIBITOR,
+        f"Release {goal.version} i386 lies behind a crossing that is a barrier:"
+        f" {', '.join(between)}",
+        "No 32-bit system jumps over it, and without long mode none can install it: the newest"
+        f" release for such a machine is {reached}.",
+        remedies=(
+            Remedy("Give the last 32-bit releases versions below that of the crossing"),
+            Remedy(
+                "Or let the crossing be no barrier",
+                "applianceforge release offer DIR VERSION --no-barrier",
+            ),
+        ),
+        exit_status=NoWayError.exit_status,
+    )
