@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from applianceforge.cli import progress
+from applianceforge.cli import commands, progress
+from applianceforge.cli.ending import undisturbed
 from applianceforge.cli.settle import root_option
 from applianceforge.cli.summary import counted, size, visible
 from applianceforge.migrate.back import Archived, GoingBack
@@ -95,9 +96,14 @@ def back_command(
         done = back.carry_out(
             lambda way, archived: _confirmed(way, archived, yes=yes, as_json=as_json), archive
         )
-    _tell_done(done, reboot=reboot, as_json=as_json)
+    if as_json:
+        _finish_as_json(back, done, reboot=reboot)
+        return
+    click.echo("From its next start on this box is 32-bit; until then it accepts nothing.")
     if reboot:
         back.restart()
+    else:
+        click.echo("Start it again: systemctl reboot")
 
 
 def _going_back(root: Path, sink: ProgressSink) -> GoingBack:
@@ -138,8 +144,7 @@ def _check(back: GoingBack, as_json: bool) -> None:
     try:
         way = back.look()
     except NoWayBackError as error:
-        if as_json:
-            _print({"way_back": False, "message": error.message, "hint": error.hint})
+        commands.know({"way_back": False, "message": error.message, "hint": error.hint})
         raise
     news: News | None = None
     uncounted = ""
@@ -217,14 +222,15 @@ def _show_news(news: News, console: Console) -> None:
         )
 
 
-def _tell_done(done: Archived, *, reboot: bool, as_json: bool) -> None:
-    if as_json:
-        archive = {"path": str(done.path), "rows": done.rows, "size_bytes": done.size_bytes}
-        _print({"went_back": True, "archive": archive, "news": _news_fields(done.news)})
-        return
-    click.echo("From its next start on this box is 32-bit; until then it accepts nothing.")
-    if not reboot:
-        click.echo("Start it again: systemctl reboot")
+def _finish_as_json(back: GoingBack, done: Archived, *, reboot: bool) -> None:
+    """Restart first if that is asked for: there is one document, and it says whether it failed."""
+    archive = {"path": str(done.path), "rows": done.rows, "size_bytes": done.size_bytes}
+    said = {"went_back": True, "archive": archive, "news": _news_fields(done.news)}
+    commands.know(said)
+    with undisturbed():
+        if reboot:
+            back.restart()
+        _print(said)
 
 
 def _print(fields: dict[str, Any]) -> None:

@@ -6,7 +6,8 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from applianceforge.model.errors import DiskFullError, ForgeError, exit_status_of
@@ -46,13 +47,13 @@ def guarded(run: Callable[[], int], *, stopped: str) -> int:
         return exit_status_of(error)
     except BrokenPipeError:
         # Whoever read our output has seen enough.
-        _discard_output()
+        discard_output()
         return 0
     except OSError as error:
         if error.errno not in _DISK_FULL or error.filename is not None:
             raise
         # Nothing but the output is written without naming a file.
-        _discard_output()
+        discard_output()
         tell(
             DiskFullError(
                 f"the output cannot be written: {error.strerror}",
@@ -75,7 +76,8 @@ def _open_closed_streams() -> None:
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
-def _discard_output() -> None:
+def discard_output() -> None:
+    """Let standard output go nowhere, with what it still holds, so that no exit fails of it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -85,7 +87,19 @@ def say(text: str) -> None:
         print(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        _discard_output()
+        discard_output()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let a few last words be said while the machine goes down already, and ends every program."""
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    before = {one: signal.signal(one, lambda *_: None) for one in signals}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def coloured() -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from applianceforge.cli import commands, progress, update_alone, update_words
+from applianceforge.cli.ending import undisturbed
 from applianceforge.cli.settle import root_option
 from applianceforge.cli.update_session import Session, opened, require_root
 from applianceforge.model.errors import ForgeError, NotConfirmedError, UsageError
@@ -151,15 +152,15 @@ def _update(session: Session, request: Request) -> int:
         readiness.check_settled(session.box)
     with session.source(request.origin) as source:
         found = _looked(session, source, request)
-        if not request.as_json:
+        if request.as_json:
+            commands.know(update_words.fields(found))
+        else:
             click.echo(update_words.proposal_text(found))
         if found.refused or found.hop is None or not request.changes:
             return _told(found, request)
         if found.starts_next:
             return _restarted(session, found, request, None)
         if found.waits is not None:
-            if request.as_json:
-                click.echo(update_words.document(found))
             raise found.waits
         _ask(found, request)
         carried_out = Update(session.around, source).carry_out(
@@ -187,7 +188,7 @@ def _is_recorded(session: Session, request: Request) -> bool:
 
 def _told(found: Proposal, request: Request) -> int:
     if request.as_json:
-        click.echo(update_words.document(found))
+        click.echo(update_words.document(update_words.fields(found)))
     return found.report.exit_status if found.refused else _DONE
 
 
@@ -216,19 +217,30 @@ def _ask(found: Proposal, request: Request) -> None:
 def _restarted(
     session: Session, found: Proposal, request: Request, installed: Installed | None
 ) -> int:
-    hop = found.hop
     if request.as_json:
-        click.echo(
-            update_words.document(found, installed=installed, done=True, restarts=request.reboot)
-        )
-    elif hop is not None and installed is not None:
+        _restarted_as_json(session, found, request, installed)
+        return _DONE
+    hop = found.hop
+    if hop is not None and installed is not None:
         slot = session.box.disk.booted.other.value
         click.echo(update_words.wrapped(update_words.installed_lines(hop, installed, slot)))
     if request.reboot:
         session.restart()
-    elif not request.as_json and installed is not None:
+    elif installed is not None:
         click.echo("Restart the machine when it suits you: reboot")
     return _DONE
+
+
+def _restarted_as_json(
+    session: Session, found: Proposal, request: Request, installed: Installed | None
+) -> None:
+    """Restart first if that is asked for: there is one document, and it says whether it failed."""
+    done = update_words.fields(found, installed=installed, done=True)
+    commands.know(done)
+    with undisturbed():
+        if request.reboot:
+            session.restart()
+        click.echo(update_words.document(done | {"restarts": request.reboot}))
 
 
 @click.group(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from applianceforge.cli.summary import size, visible
@@ -153,13 +154,20 @@ def installed_lines(hop: Offer, installed: Installed | None, slot: str) -> list[
     return [f"{named(hop)} is installed in slot {slot} and starts next.{figures}"]
 
 
-def document(
+def document(fields: Mapping[str, Any]) -> str:
+    """Return the text of a document that has these fields."""
+    # With the bytes of a name that is not UTF-8 as escapes, or it could not be printed.
+    text = json.dumps(fields, ensure_ascii=False, indent=1)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def fields(
     found: Proposal,
     *,
     installed: Installed | None = None,
     done: bool = False,
     restarts: bool = False,
-) -> str:
+) -> dict[str, Any]:
     """Return the same for a program; `update.schema.json` beside `release` is its schema.
 
     Args:
@@ -169,7 +177,7 @@ def document(
     """
     state, result = judged(found)
     release = found.box.release
-    fields: dict[str, Any] = {
+    return {
         "schema": SCHEMA,
         "appliance": found.box.appliance or release.name,
         "installed": {"version": release.version, "architecture": release.architecture.value},
@@ -189,9 +197,6 @@ def document(
         "unseen": list(found.box.unseen),
         "exit_status": found.report.exit_status if found.refused else 0,
     }
-    # With the bytes of a name that is not UTF-8 as escapes, or it could not be printed.
-    text = json.dumps(fields, ensure_ascii=False, indent=1)
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _download_bytes(manifest: Manifest) -> int:
