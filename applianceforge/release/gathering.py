@@ -54,6 +54,7 @@ class Box:
         verdict: On the processor.
         now_s: The time, seconds since 1970.
         unseen: What only root could have seen.
+        slot_bytes: The size of the slot that does not run; None if nobody knows.
     """
 
     release: Release
@@ -70,6 +71,7 @@ class Box:
     verdict: Verdict
     now_s: float
     unseen: tuple[str, ...] = ()
+    slot_bytes: int | None = None
 
     @property
     def local_time(self) -> datetime:
@@ -126,6 +128,7 @@ def gather(
         verdict=decide(processor or probe.gather()),
         now_s=now_s,
         unseen=tuple(unseen),
+        slot_bytes=disk.size_bytes(found.device(found.booted.other)),
     )
 
 

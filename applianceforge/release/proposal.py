@@ -12,7 +12,7 @@ from typing import Protocol
 
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import RetentionError
-from applianceforge.model.report import Finding, Report
+from applianceforge.model.report import Finding, Report, hardest_first
 from applianceforge.preflight import checks
 from applianceforge.preflight.checks_resources import DataSizes
 from applianceforge.preflight.facts import Facts
@@ -120,12 +120,15 @@ def look(
         readiness.check_retention(box, hop, way_back_until_s)
     except RetentionError as error:
         waits = error
-    refused = bool(report.inhibitors)
+    manifest = None if report.inhibitors else _manifest(trust, hop, kept)
+    small = None if manifest is None else readiness.too_small(box, manifest)
+    if small is not None:
+        manifest, report = None, Report(hardest_first((*report.findings, small)))
     return Proposal(
         box,
         plan,
         report,
-        manifest=None if refused else _manifest(trust, hop, kept),
+        manifest=manifest,
         given_up=readiness.given_up(box, hop),
         starts_next=readiness.starts_next(box, hop),
         waits=waits,

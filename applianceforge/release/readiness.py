@@ -11,8 +11,12 @@ from datetime import UTC, datetime
 
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import NoWayError, RetentionError, SlotError
+from applianceforge.model.report import Finding, Remedy, Severity
+from applianceforge.preflight.amounts import amount
+from applianceforge.preflight.checks_resources import RESOURCES
 from applianceforge.release.gathering import Box
 from applianceforge.release.graph import Offer
+from applianceforge.release.manifest import Manifest
 from applianceforge.slots import reasons, states
 from applianceforge.slots.reasons import Reason
 from applianceforge.slots.states import State
@@ -98,6 +102,37 @@ def check_retention(box: Box, offer: Offer, until_s: float | None) -> None:
         f" {box.disk.booted.other.value}, which is the way back and {until}",
         hint=f"{wait}if you never want to go back, put `retention_days = 0` into"
         " /data/config/update.toml and run the same command again",
+    )
+
+
+def too_small(box: Box, manifest: Manifest) -> Finding | None:
+    """Return what is wrong where a release is larger than the slot that it is to be written into.
+
+    What the vendor says that a release requires is compared before; this is what it really has.
+    """
+    room_bytes, needed_bytes = box.slot_bytes, manifest.slot_bytes
+    if room_bytes is None or needed_bytes <= room_bytes:
+        return None
+    slot = box.disk.booted.other
+    return Finding(
+        "resources.slot",
+        Severity.INHIBITOR,
+        f"Slot {slot.value} is too small for the release",
+        f"{manifest.release.subject} has {amount(needed_bytes)}, and slot {slot.value} only"
+        f" {amount(room_bytes)}. Nothing was fetched of it, and nothing changed.",
+        evidence=(
+            f"{box.disk.device(slot)}: {room_bytes} bytes",
+            f"needed: {needed_bytes} bytes",
+        ),
+        remedies=(
+            Remedy(
+                "Make a new disk from the vendor's current image, and take the data along"
+                " (on a virtual machine: a second disk)",
+                command="applianceforge migrate export --help",
+            ),
+            Remedy("Ask your vendor for a release that fits the slots of this appliance"),
+        ),
+        exit_status=RESOURCES,
     )
 
 

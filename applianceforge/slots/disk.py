@@ -10,6 +10,7 @@ proc(5), mountinfo.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from applianceforge.slots.layout import Slot
 from applianceforge.system.files import named_errors
 
 _ROOT = Path("/")
+_SECTOR_BYTES = 512
 _HINT = (
     "run it on an appliance with two slots, or name its parts with --boot-directory, --slot-device"
     " and --booted"
@@ -89,6 +91,31 @@ def _number(path: Path) -> int | None:
         return int(path.read_text())
     except (OSError, ValueError):
         return None
+
+
+def size_bytes(device: Path, root: Path = _ROOT) -> int | None:
+    """Return the size of a partition, or of a file that stands for one; None if nobody knows.
+
+    It is not opened, so that any user may ask.
+
+    Args:
+        device: The partition.
+        root: Where /sys is, for tests.
+
+    Source: Linux, Documentation/ABI/stable/sysfs-block: `size` is in sectors of 512 bytes, whatever
+    those of the disk are.
+    """
+    try:
+        status = device.stat()
+    except OSError:
+        return None
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size
+    if not stat.S_ISBLK(status.st_mode):
+        return None
+    major, minor = os.major(status.st_rdev), os.minor(status.st_rdev)
+    sectors = _number(root / f"sys/dev/block/{major}:{minor}/size")
+    return None if sectors is None else sectors * _SECTOR_BYTES
 
 
 def booted_by(command_line: str) -> Slot | None:

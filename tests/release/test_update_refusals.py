@@ -5,12 +5,14 @@ Over HTTP, with the bytes that the server sent counted: at most 64 KiB, and none
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonschema
 import pytest
 
@@ -201,6 +203,60 @@ def test_a_release_that_requires_more(
         said = refused(box, server, capsys)
     assert key in said.text
     assert said.status in (20, 22, 23)
+
+
+def cut_slot(box: UpdatedBox, less_bytes: int) -> int:
+    """Let the other slot be smaller than the release by so much; return its size."""
+    size_bytes = box.maker.slot("2.0.0", AMD64).stat().st_size - less_bytes
+    with open(box.device(Slot.B), "r+b") as stream:
+        stream.truncate(size_bytes)
+    return size_bytes
+
+
+@pytest.mark.parametrize("changes", [True, False], ids=["update", "check"])
+def test_a_slot_that_is_too_small(
+    tmp_path: Path,
+    maker: Maker,
+    server: Server,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: bool,
+) -> None:
+    box = updated_box(tmp_path, maker, repository=server.url)
+    size_bytes = cut_slot(box, 4096)
+
+    def ask(*_: object, **__: object) -> bool:
+        raise AssertionError("it asked")
+
+    monkeypatch.setattr(click, "confirm", ask)
+    said = refused(box, server, capsys, changes=changes, yes=False)
+    assert said.status == 23
+    assert "Slot b is too small for the release" in said.text
+    assert "vendor's current image" in said.text
+    assert f"{size_bytes} bytes" in said.text
+    assert (box.status["state"], box.status["result"]["key"]) == ("refused", "resources.slot")
+    assert box.events == ["update-refused"]
+
+
+def test_a_slot_that_is_too_small_is_told_by_the_command(tmp_path: Path, maker: Maker) -> None:
+    box = updated_box(tmp_path, maker)
+    cut_slot(box, 4096)
+    for options in (["--check"], ["--dry-run"], ["--yes"], ["--unattended"]):
+        said = box.update(*options)
+        assert said.status == 23, (options, said)
+        assert "Slot b is too small for the release" in said.out
+        assert "What is done to install" not in said.out
+    document = json.loads(box.update("--check", "--json").out)
+    (found,) = [one for one in document["findings"] if one["severity"] == "inhibitor"]
+    assert (found["key"], document["state"]) == ("resources.slot", "refused")
+    assert found["remedies"]
+
+
+def test_a_slot_that_is_just_large_enough(tmp_path: Path, maker: Maker) -> None:
+    box = updated_box(tmp_path, maker)
+    cut_slot(box, 0)
+    assert box.person() == 0
+    assert box.holds(Slot.B, "2.0.0", AMD64)
 
 
 # The way.

@@ -98,3 +98,30 @@ def test_the_kernel_of_this_machine_is_understood() -> None:
     except BootDiskError:
         pytest.skip("no partition holds this file")
     assert found[number].name in os.listdir("/sys/class/block")
+
+
+def test_the_size_of_a_file_that_stands_for_a_partition(tmp_path: Path) -> None:
+    with open(tmp_path / "slot", "wb") as stream:
+        stream.truncate(12345)
+    assert disk.size_bytes(tmp_path / "slot") == 12345
+    assert disk.size_bytes(tmp_path) is None
+    assert disk.size_bytes(tmp_path / "none") is None
+
+
+def test_the_size_of_the_disks_of_this_machine() -> None:
+    """What sysfs says is what the device itself says to whoever may open it."""
+    compared = 0
+    for name in os.listdir("/sys/class/block"):
+        device = Path("/dev", name.replace("!", "/"))
+        try:
+            handle = os.open(device, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            continue
+        try:
+            size = os.lseek(handle, 0, os.SEEK_END)
+        finally:
+            os.close(handle)
+        assert disk.size_bytes(device) == size
+        compared += 1
+    if not compared:
+        pytest.skip("no disk of this machine may be opened")
