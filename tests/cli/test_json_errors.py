@@ -19,13 +19,16 @@ import pytest
 import applianceforge.model
 import applianceforge.release
 from applianceforge.cli import main, release, update
+from applianceforge.migrate.tree import ProgramTree
 from applianceforge.model import error_document, errors
 from applianceforge.model.errors import ForgeError, InhibitedError
 from applianceforge.release.source import MissingFileError
 from applianceforge.release.update import word_of
 from applianceforge.slots.layout import Slot
+from tests.appliance import cluster
 from tests.appliance.cache import CHECKOUT
-from tests.migrate.backs import bare
+from tests.crash.tiny import tiny
+from tests.migrate.backs import bare, crossed
 from tests.migrate.boxes import Said, command
 from tests.migrate.boxes import applianceforge as run
 from tests.release.server import Fault, Kind, Server
@@ -278,12 +281,25 @@ def test_units_take_no_json(box: UpdatedBox) -> None:
 
 
 def test_no_way_back(tmp_path: Path) -> None:
-    crossed = bare(tmp_path)
-    crossed.box.release("i386", "a")
-    said = run("migrate", "back", "--check", "--json", "--root", crossed.root)
+    here = bare(tmp_path)
+    here.box.release("i386", "a")
+    said = run("migrate", "back", "--check", "--json", "--root", here.root)
     document = held(said, "no-way-back", 83)
     assert document["way_back"] is False
     assert document["message"] == document["error"]["message"]
+
+
+@pytest.mark.real
+def test_a_way_back_whose_restart_fails(native_tree: ProgramTree) -> None:
+    with cluster.short_directory() as place:
+        made = crossed(place, tiny(), native_tree)
+        (made.root / "fails-reboot").touch()
+        words = ("migrate", "back", "--yes", "--json", "--root", made.root)
+        document = held(run(*words, "--reboot"), "program-failed", 42)
+        assert made.ran[-1] == "reboot "
+        assert made.box.places.epoch.read_text() == "i386\n"
+    assert document["went_back"] is True
+    assert str(made.root) in document["archive"]["path"]
 
 
 # What must stay as it is.
