@@ -179,6 +179,17 @@ def see(graph: Graph, start: Start, now_s: float, machine_id: str = "") -> Outlo
     return Outlook(start, replace(found, goal=goal, hops=hops, report=told), standing)
 
 
+def is_hop(graph: Graph, origin: Offer, goal: Offer) -> bool:
+    """Return whether any box goes from one release to another in one hop."""
+    installed = Installed(origin.version, origin.architecture)
+    return any(
+        planner.plan(graph, installed, Host("", verdict, channel, 0.0), goal.version).hops
+        == (goal,)
+        for channel in goal.channels
+        for verdict in (_WITH, _WITHOUT)
+    )
+
+
 def strands(finding: Finding) -> bool:
     """Return whether a finding keeps a box back, and the vendor can mend it."""
     inhibits = finding.severity is Severity.INHIBITOR

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from applianceforge.model.errors import PayloadError
-from applianceforge.release import adding, index
+from applianceforge.release import adding, index, outlook
 from applianceforge.release.graph import Graph, Offer
 from applianceforge.release.index import Index, Run
 from applianceforge.release.manifest import Manifest
@@ -45,7 +45,8 @@ class Weight:
         payload_bytes: The same, packed.
         index_bytes: The index.
         frames: How many parts of the payload can be fetched alone.
-        fetched: For each earlier release along which the payload was cut, the newest first.
+        fetched: For each earlier release along which the payload was cut and from which a hop
+            leads to it, the newest first.
     """
 
     slot_bytes: int
@@ -93,6 +94,8 @@ def _fetched(
     layout: Layout, graph: Graph, offer: Offer, mine: Index, index_bytes: int
 ) -> Iterator[Fetched]:
     for origin, said in adding.cut_along(layout, graph, offer.release):
+        if not outlook.is_hop(graph, origin, offer):
+            continue
         with suppress(PayloadError):
             had = _index(layout, said)
             yield Fetched(origin, index_bytes + payload_bytes(mine, had))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,39 @@ def test_what_is_there_need_not_come(vendor: Vendor) -> None:
     first = weighing.weigh(vendor.layout, known, known.offers[0])
     assert first.fetched == ()
     assert first.frames > 1
+
+
+def test_where_no_hop_leads_from_nobody_fetches(vendor: Vendor) -> None:
+    add(vendor, "1.0.0", I386, A + B)
+    add(vendor, "2.0.0", AMD64, A + C)
+    add(vendor, "3.0.0", AMD64, A + D)
+    known = staged(vendor)
+
+    def origins(graph: Graph) -> list[str]:
+        weight = weighing.weigh(vendor.layout, graph, graph.offers[-1])
+        return [one.origin.version for one in weight.fetched]
+
+    assert origins(known) == ["2.0.0", "1.0.0"]
+    first, second, third = known.offers
+    barrier = replace(second, barrier=True)
+    assert origins(replace(known, offers=(first, barrier, third))) == ["2.0.0"]
+    no_crossing = replace(third, crossing=False)
+    assert origins(replace(known, offers=(first, second, no_crossing))) == ["2.0.0"]
+    newer = replace(third, release=third.release._replace(minimum_version="2.5"))
+    assert origins(replace(known, offers=(first, second, newer))) == []
+    # A share or a date is no matter: it is told what a box fetches whose time has come.
+    later = replace(third, share_percent=0, since_s=1 << 33, by_request=True)
+    assert origins(replace(known, offers=(first, second, later))) == ["2.0.0", "1.0.0"]
+
+
+def test_a_32_bit_box_goes_to_a_32_bit_release_of_the_same_version(vendor: Vendor) -> None:
+    add(vendor, "1.0.0", I386, A + B)
+    add(vendor, "2.0.0", AMD64, A + C)
+    add(vendor, "2.0.0", I386, A + C)
+    known = staged(vendor)
+    for offer in known.offers[1:]:
+        weight = weighing.weigh(vendor.layout, known, offer)
+        assert [one.origin.version for one in weight.fetched] == ["1.0.0"]
 
 
 def test_an_earlier_bundle_that_is_gone_is_not_told_of(vendor: Vendor) -> None:
