@@ -95,6 +95,7 @@ PURE = (
     "applianceforge.release.manifest_file",
     "applianceforge.release.metadata_limits",
     "applianceforge.release.ordering",
+    "applianceforge.release.outlook",
     "applianceforge.release.planner",
     "applianceforge.release.planner_findings",
     "applianceforge.release.planner_picture",
