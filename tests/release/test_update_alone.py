@@ -11,9 +11,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from applianceforge.model.errors import ForgeError, NetworkError, PayloadError, SlotError
+from applianceforge.cli.update_session import Session
+from applianceforge.model.errors import NetworkError, PayloadError, SlotError
 from applianceforge.release import intent
 from applianceforge.release.intent import MOST_ATTEMPTS, Consent, Phase
+from applianceforge.release.update import Update
 from applianceforge.slots.environment import Loader
 from applianceforge.slots.layout import Slot
 from applianceforge.system.effects import Effect, Effects
@@ -402,13 +404,18 @@ def test_an_intent_of_a_newer_release_is_left_alone(box: UpdatedBox) -> None:
     assert box.held(Slot.B) is None
 
 
-def test_a_full_slot_is_told(tmp_path: Path, maker: Maker) -> None:
+def test_a_slot_that_became_too_small_is_told(tmp_path: Path, maker: Maker) -> None:
     box = updated_box(tmp_path, maker)
-    with box.device(Slot.B).open("r+b") as stream:
-        stream.truncate((SIZE_MIB - 1) << 20)
-    with pytest.raises(ForgeError) as caught:
-        box.install()
-    assert isinstance(caught.value, SlotError)
+
+    def work(session: Session) -> None:
+        with session.source() as source:
+            found = session.look(source)
+            with box.device(Slot.B).open("r+b") as stream:
+                stream.truncate((SIZE_MIB - 1) << 20)
+            Update(session.around, source).carry_out(found, Consent.PERSON, reboot=False)
+
+    with pytest.raises(SlotError):
+        box.session(work)
     assert box.choose().slot is Slot.A
     # It would not fit the next time either.
     assert box.agreed is None
