@@ -8,15 +8,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import click
+
+from applianceforge.cli import update_words
 from applianceforge.cpuid import facts as cpuid
 from applianceforge.cpuid import probe
 from applianceforge.migrate import boot_overview, journal, settings
 from applianceforge.migrate.workspace import Workspace
 from applianceforge.model.architecture import Architecture
-from applianceforge.model.errors import AccessDeniedError, SettingsError
+from applianceforge.model.errors import AccessDeniedError, ForgeError, SettingsError
 from applianceforge.preflight.checks_resources import DataSizes
 from applianceforge.release import gathering, proposal, update
 from applianceforge.release.gathering import Box
@@ -111,6 +114,7 @@ class Session:
             effects,
             appliance=self.box.appliance,
             built_s=self.box.built_s,
+            must_keep=self.box.unkept is None,
         )
         return proposal.look(
             self.box,
@@ -193,6 +197,8 @@ def opened(
 ) -> Iterator[Session]:
     """Begin: root holds the lock of the appliance, anybody else works with a copy of their own.
 
+    Where nothing can be written, root may still look; `readiness.check_settled` refuses more.
+
     Args:
         root: The appliance's root directory.
         sink: Shown the progress.
@@ -213,11 +219,22 @@ def opened(
     if os.geteuid() == 0:
         # Before anything is made on a machine that is no appliance.
         gathering.boot_disk(root)
-        update.prepare(places, effects)
-        with only_update(places.lock):
-            box = gathering.gather(root, effects, around.clock(), processor)
+        unkept = gathering.unkept(places)
+        if unkept is None:
+            update.prepare(places, effects)
+        with only_update(places.lock, needed=unkept is None):
+            found = gathering.gather(root, effects, around.clock(), processor)
+            box = replace(found, unkept=unkept)
             yield Session(root, around, box, places.metadata, processor, True, limits)
+        _tell_lost(unkept or around.status.lost)
         return
     box = gathering.gather(root, effects, around.clock(), processor)
     with tempfile.TemporaryDirectory(prefix="applianceforge-update-") as directory:
         yield Session(root, around, box, Path(directory), processor, False, limits)
+
+
+def _tell_lost(why: ForgeError | None) -> None:
+    """Say that what was found cannot be read up later, beside what is printed for programs."""
+    if why is not None:
+        told = [f"What was found is not kept: {why.message}.", f"  What to do: {why.hint}."]
+        click.echo(update_words.wrapped(told), err=True)

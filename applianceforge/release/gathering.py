@@ -5,6 +5,7 @@ What only root can see is left out, and said in `unseen`.
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +33,8 @@ from applianceforge.system.effects import Effects
 _ROOT = Path("/")
 # Of a time in seconds, more than enough.
 _MOST_DIGITS = 12
+# The signed metadata, what was agreed to, status and history, each old and new at once.
+_ROOM_BYTES = 256 << 10
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Box:
         now_s: The time, seconds since 1970.
         unseen: What only root could have seen.
         slot_bytes: The size of the slot that does not run; None if nobody knows.
+        unkept: Why nothing can be noted of an update; None if it can, or if we are not root.
     """
 
     release: Release
@@ -72,6 +76,7 @@ class Box:
     now_s: float
     unseen: tuple[str, ...] = ()
     slot_bytes: int | None = None
+    unkept: ForgeError | None = None
 
     @property
     def local_time(self) -> datetime:
@@ -130,6 +135,27 @@ def gather(
         unseen=tuple(unseen),
         slot_bytes=disk.size_bytes(found.device(found.booted.other)),
     )
+
+
+def unkept(places: UpdatePlaces) -> ForgeError | None:
+    """Return why nothing can be noted of an update; None if it can.
+
+    Raises:
+        ForgeError: Its file system cannot be looked at.
+    """
+    nearest = places.directory
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    with files.named_errors(nearest, "look at the file system of"):
+        status = os.statvfs(nearest)
+    number = 0
+    if status.f_flag & os.ST_RDONLY:
+        number = errno.EROFS
+    elif status.f_bfree * status.f_frsize < _ROOM_BYTES or (status.f_files and not status.f_ffree):
+        number = errno.ENOSPC
+    if not number:
+        return None
+    return files.describe(OSError(number, os.strerror(number)), places.directory, "write in")
 
 
 def facts(root: Path, processor: cpuid.Facts | None = None) -> Facts:

@@ -31,7 +31,11 @@ def check_settled(box: Box) -> None:
     Raises:
         NoWayError: A migration is under way, or the services are shut.
         SlotError: The running slot was not marked good yet.
+        DiskFullError: There is no room to note what is done.
+        AccessDeniedError: That may not be written.
     """
+    if box.unkept is not None:
+        raise box.unkept
     own = box.release.architecture
     if box.epoch is not None and box.epoch is not own and own is Architecture.AMD64:
         raise NoWayError(

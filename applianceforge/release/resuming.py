@@ -57,6 +57,9 @@ def look(around: Surroundings, box: Box) -> Found:
     agreed = intent.read(around.update_places.intent)
     if agreed is None:
         return Found(None, Next.NOTHING)
+    if box.unkept is not None:
+        # Nothing can be concluded; who wants to go on is told why.
+        return Found(agreed, Next.GO_ON)
     other = box.disk.booted.other
     if (box.release.version, box.release.architecture) == (agreed.version, agreed.architecture):
         return _runs(around, box, agreed)

@@ -20,6 +20,8 @@ from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.updater import Updater
 
 from applianceforge.model.errors import (
+    AccessDeniedError,
+    DiskFullError,
     ForgeError,
     PayloadError,
     ServerAnswerError,
@@ -100,6 +102,7 @@ class Trust:
         effects: Told of each write.
         appliance: Whose releases they must be; "" does not ask.
         built_s: When the system that runs was built; 0 if that is not known.
+        must_keep: What cannot be kept is an error; else it is only looked at.
     """
 
     def __init__(
@@ -112,10 +115,12 @@ class Trust:
         *,
         appliance: str = "",
         built_s: float = 0.0,
+        must_keep: bool = True,
     ) -> None:
         self._cache = TrustCache(directory, effects)
         self._root, self._source, self._now = root, source, now
         self._appliance, self._built_s = appliance, built_s
+        self._must_keep = must_keep
         self._name = str(getattr(source, "name", "the repository"))
         self._updater: Updater | None = None
         self._expires_s = 0.0
@@ -168,7 +173,8 @@ class Trust:
             if not isinstance(error, trust_errors.KINDS):
                 raise
             self._refuse(error, scratch, fetcher, now_s)
-        self._cache.keep(scratch, self._root)
+        with suppress(*(() if self._must_keep else (DiskFullError, AccessDeniedError))):
+            self._cache.keep(scratch, self._root)
         self._expires_s = min(
             when.timestamp()
             for role in metadata_limits.BY_ROLE

@@ -136,7 +136,11 @@ class _Step:
 
 
 class UpdateStatus:
-    """A progress sink that keeps update.json up to date."""
+    """A progress sink that keeps update.json up to date.
+
+    Attributes:
+        lost: Why something that was to be told durably was not; None if all was.
+    """
 
     def __init__(self, path: Path, effects: Effects, clock: Callable[[], float]) -> None:
         """Write to `path`."""
@@ -147,6 +151,7 @@ class UpdateStatus:
         self._step: _Step | None = None
         self._next = 0.0
         self._lock = Lock()
+        self.lost: ForgeError | None = None
 
     def begin(self, story: Story) -> None:
         """Say durably that a release is being installed."""
@@ -177,8 +182,10 @@ class UpdateStatus:
     def tell(self, state: UpdateState, story: Story, result: Result | None = None) -> None:
         """Say durably what goes on or how it ended; a full disk is no reason to stop that."""
         content = self._content(state, story, result or Result(), time.monotonic())
-        with contextlib.suppress(ForgeError):
+        try:
             files.write_file(self._path, content, self._effects, mode=_PUBLIC)
+        except ForgeError as error:
+            self.lost = error
 
     def _content(self, state: UpdateState, story: Story, result: Result, now: float) -> bytes:
         installing = state is UpdateState.INSTALLING

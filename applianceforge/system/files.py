@@ -68,10 +68,18 @@ def describe(error: OSError, path: Path | str, doing: str) -> ForgeError:
     )
 
 
-def _unlink_if_there(path: Path) -> None:
+@contextmanager
+def _no_copy_left(staging: Path) -> Iterator[None]:
+    """Begin without a copy that a cut left, and leave none on a disk that is full."""
     # Python 3.7, which the check alone must run on, has no unlink(missing_ok=True).
     with suppress(FileNotFoundError):
-        path.unlink()
+        staging.unlink()
+    try:
+        yield
+    except OSError:
+        with suppress(OSError):
+            staging.unlink()
+        raise
 
 
 def sync_directory(path: Path) -> None:
@@ -102,8 +110,7 @@ def make_directory(path: Path, effects: Effects, *, mode: int = _PRIVATE_DIRECTO
 def write_file(path: Path, content: bytes, effects: Effects, *, mode: int = _PRIVATE_FILE) -> None:
     """Replace a file durably: after a power cut it has the old content or the new one, whole."""
     staging = path.with_name(f".{path.name}.new")
-    with named_errors(path, "write"):
-        _unlink_if_there(staging)
+    with named_errors(path, "write"), _no_copy_left(staging):
         handle = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with open(handle, "wb") as stream:
             os.fchmod(handle, mode)
@@ -121,8 +128,7 @@ def replace_volatile(path: Path, content: bytes, *, mode: int) -> None:
     Not an effect: nothing is decided by such a file.
     """
     staging = path.with_name(f".{path.name}.new")
-    with named_errors(path, "write"):
-        _unlink_if_there(staging)
+    with named_errors(path, "write"), _no_copy_left(staging):
         handle = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with open(handle, "wb") as stream:
             os.fchmod(handle, mode)

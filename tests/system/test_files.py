@@ -192,3 +192,4 @@ def test_what_cannot_be_replaced_is_named_and_not_its_copy(tmp_path: Path) -> No
     (tmp_path / "place").mkdir()
     with pytest.raises(SettingsError, match=r"cannot write .*/place: Is a directory"):
         files.write_file(tmp_path / "place", b"x", Effects())
+    assert os.listdir(tmp_path) == ["place"]
