@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from applianceforge.model.errors import RepositoryError
-from applianceforge.release.repository_layout import Layout
+from applianceforge.release.repository_layout import Layout, require_no_key_served
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
 from applianceforge.system.files import named_errors
@@ -71,7 +71,9 @@ def pending(layout: Layout) -> str:
 
     Raises:
         RepositoryError: It cannot be read.
+        SigningKeyError: There is a private key among what is served.
     """
+    require_no_key_served(layout)
     order = _order(layout)
     return "" if order is None else str(order["doing"])
 
@@ -81,8 +83,10 @@ def resume(layout: Layout, effects: Effects) -> str:
 
     Raises:
         RepositoryError: What is needed for it is gone.
+        SigningKeyError: There is a private key among what is served.
         DiskFullError: No space is left.
     """
+    require_no_key_served(layout)
     order = _order(layout)
     if order is None:
         return ""

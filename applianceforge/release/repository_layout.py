@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +29,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from applianceforge.model.architecture import Architecture
-from applianceforge.model.errors import AlreadyRunningError, RepositoryError
-from applianceforge.system.files import named_errors
+from applianceforge.model.errors import (
+    AlreadyRunningError,
+    RepositoryError,
+    SettingsError,
+    SigningKeyError,
+)
+from applianceforge.system.files import named_errors, open_plain
 
 GRAPH = "graph.json"
 STATE = "repository.json"
@@ -39,6 +45,12 @@ STAGED_GRAPH = "staged/graph.json"
 STAGED_TARGETS = "staged/targets"
 STAGED_BUNDLES = "staged/bundles"
 _POLL_S = 0.2
+# PKCS #8, PKCS #1, SEC 1 and OpenSSH, with a passphrase or without. Source: RFC 7468, 10 and 11.
+_PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----")
+_LARGEST_KEY_BYTES = 1 << 16
+# Some programs write a few lines of text in front of a key.
+_BEGINNING_BYTES = 4096
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,52 @@ def prefixed(target: str, sha256: str) -> str:
     """
     parent, slash, name = target.rpartition("/")
     return f"{parent}{slash}{sha256}.{name}"
+
+
+def require_no_key_served(layout: Layout) -> None:
+    """Refuse to work on a repository whose web server hands out a private key.
+
+    Only small files are looked into, and of these the beginning; links are followed as a server may
+    follow them.
+
+    Raises:
+        SigningKeyError: There is a private key below `public/`.
+    """
+    found = sorted(str(path) for path in _served(layout.public) if _is_private_key(path))
+    if not found:
+        return
+    others = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    raise SigningKeyError(
+        f"{found[0]} is a private key, and lies where everybody can fetch it{others}",
+        hint="move it away at once. Whoever fetched it can sign as you do: replace the key,"
+        " applianceforge release rotate-keys --help; nothing is published until it is gone",
+        evidence=tuple(found[:_MOST_NAMED]),
+    )
+
+
+def _served(public: Path) -> Iterator[Path]:
+    seen: set[tuple[int, int]] = set()
+    for place, directories, names in os.walk(public, followlinks=True):
+        with named_errors(place, "look into"):
+            status = Path(place).stat()
+        known = (status.st_dev, status.st_ino)
+        if known in seen:
+            # A link leads back to where we were.
+            directories.clear()
+            continue
+        seen.add(known)
+        yield from (Path(place, name) for name in names)
+
+
+def _is_private_key(path: Path) -> bool:
+    try:
+        with open(open_plain(path, follow=True), "rb") as stream:
+            if os.fstat(stream.fileno()).st_size > _LARGEST_KEY_BYTES:
+                return False
+            return _PRIVATE_KEY.search(stream.read(_BEGINNING_BYTES)) is not None
+    except (OSError, SettingsError):
+        # It is gone, or no server can read it either.
+        return False
 
 
 @contextmanager
