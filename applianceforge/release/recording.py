@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from applianceforge.model.error_document import name_of
 from applianceforge.model.errors import ForgeError, NetworkError, exit_status_of
 from applianceforge.model.report import Report
 from applianceforge.release.gathering import Box
 from applianceforge.release.intent import Consent
 from applianceforge.release.proposal import Proposal, first_reason
-from applianceforge.release.update import Surroundings, origin_of, story_of, word_of
+from applianceforge.release.update import Surroundings, origin_of, story_of
 from applianceforge.release.update_status import Named, Result, Story, UpdateState
 from applianceforge.slots.history import Happening
 
@@ -69,7 +70,7 @@ def _refusal(report: Report) -> Result:
 
 def record_error(around: Surroundings, box: Box, error: ForgeError, by: Consent) -> None:
     """Tell why nothing could be found out; a network that is away is not for the history."""
-    result = Result(exit_status_of(error), word_of(error), error.message, error.hint)
+    result = Result(exit_status_of(error), name_of(error), error.message, error.hint)
     story = Story(Named(box.release.version, box.release.architecture), by=by.value)
     around.status.tell(UpdateState.FAILED, story, result)
     if isinstance(error, NetworkError):

@@ -14,12 +14,12 @@ one, and so that what was begun goes on without asking again:
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from applianceforge.model.error_document import name_of
 from applianceforge.model.errors import (
     ForgeError,
     InhibitedError,
@@ -128,12 +128,6 @@ def story_of(proposal: Proposal, by: Consent) -> Story:
         None if goal is None else _named(goal),
         by.value,
     )
-
-
-def word_of(error: ForgeError) -> str:
-    """Return a word for an error that programs can rely on, such as `server-answer`."""
-    name = type(error).__name__.removesuffix("Error")
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
 
 
 def _named(offer: Offer) -> Named:
@@ -254,13 +248,13 @@ class Update:
             self.around.tell_once(
                 box,
                 Happening.UPDATE_FAILED,
-                word_of(error),
+                name_of(error),
                 message=error.message,
                 hint=error.hint,
                 status=exit_status_of(error),
                 **{"from": agreed.origin, "to": agreed.target, "by": agreed.by.value},
             )
-        result = Result(exit_status_of(error), word_of(error), error.message, error.hint)
+        result = Result(exit_status_of(error), name_of(error), error.message, error.hint)
         self.around.status.tell(UpdateState.FAILED, story, result)
         with contextlib.suppress(ForgeError):
             kept = intent.read(places.intent)

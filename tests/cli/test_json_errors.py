@@ -23,7 +23,6 @@ from applianceforge.migrate.tree import ProgramTree
 from applianceforge.model import error_document, errors
 from applianceforge.model.errors import ForgeError, InhibitedError
 from applianceforge.release.source import MissingFileError
-from applianceforge.release.update import word_of
 from applianceforge.slots.layout import Slot
 from tests.appliance import cluster
 from tests.appliance.cache import CHECKOUT
@@ -166,11 +165,6 @@ def test_the_document_lists_every_name_with_its_status() -> None:
         for one in classes()
         if one is not InhibitedError
     }
-
-
-@pytest.mark.parametrize("kind", classes())
-def test_a_name_is_the_word_that_the_history_has(kind: type[ForgeError]) -> None:
-    assert error_document.name_of(made(kind)) == word_of(made(kind))
 
 
 def test_what_is_derived_has_the_name_of_its_kind() -> None:
