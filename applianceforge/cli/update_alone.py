@@ -145,9 +145,9 @@ def _restart_in_window(session: Session) -> int:
 
 def _looked_last(session: Session) -> datetime | None:
     try:
-        text = session.around.update_places.checked.read_text()
+        text = files.read_plain(session.around.update_places.checked) or b""
         return datetime.fromtimestamp(float(json.loads(text)["time"]))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    except (ForgeError, OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

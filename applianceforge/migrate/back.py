@@ -211,8 +211,7 @@ class GoingBack:
 
     def _remove_unfinished(self) -> None:
         """Remove what an attempt that was cut has made of its archive, by its name."""
-        with files.named_errors(self._intent, "read"):
-            content = self._intent.read_bytes() if self._intent.exists() else None
+        content = files.read_plain(self._intent)
         if content is None:
             return
         try:

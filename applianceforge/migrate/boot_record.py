@@ -174,9 +174,10 @@ def read(path: Path) -> tuple[Line, ...]:
 
     Raises:
         AccessDeniedError: It may not be read.
+        SettingsError: Something else than a file lies there.
     """
-    with files.named_errors(path, "read"):
-        return decode(path.read_bytes()) if path.exists() else ()
+    content = files.read_plain(path)
+    return () if content is None else decode(content)
 
 
 def last_end(lines: Sequence[Line]) -> Line | None:

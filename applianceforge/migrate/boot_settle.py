@@ -19,9 +19,9 @@ from applianceforge.migrate import boot_services
 from applianceforge.migrate.boot_slots import Marks
 from applianceforge.migrate.boot_verdict import ABORTED, BACK, PROVED, Verdict
 from applianceforge.model.architecture import Architecture
-from applianceforge.model.errors import ForgeError
+from applianceforge.model.errors import ForgeError, SettingsError
 from applianceforge.slots import floor, history, reasons
-from applianceforge.slots.history import Happening, History
+from applianceforge.slots.history import Happening, History, Past
 from applianceforge.slots.places import BootPlaces, Release, read_epoch, write_epoch
 from applianceforge.system import files, programs
 from applianceforge.system.effects import Effects
@@ -156,9 +156,7 @@ class Settling:
         if slot is not self.marks.booted.other:
             word = ""
         line = f"{self.marks.generation()} {text}\n".encode()
-        with files.named_errors(self.places.told, "read"):
-            told = self.places.told.read_bytes() if self.places.told.exists() else b""
-        if not text or told == line:
+        if not text or self._told() == line:
             return
         if word:
             self._history.add(
@@ -169,11 +167,25 @@ class Settling:
             )
         files.write_file(self.places.told, line, self.effects, mode=_PUBLIC)
 
+    def _told(self) -> bytes:
+        """Return which reason was told; nothing where no file is: it is told again, and kept."""
+        try:
+            return files.read_plain(self.places.told) or b""
+        except SettingsError:
+            return b""
+
+    def _past(self) -> tuple[Past, ...]:
+        """Return the history; none where no file is: that is no reason to end a boot."""
+        try:
+            return history.read(self.places)
+        except SettingsError:
+            return ()
+
     def _tell_refusal(self, gate: str) -> None:
         """Note that the services are shut, if that is new."""
         if gate in (OPEN, ""):
             return
-        told = [one for one in history.read(self.places) if not one.event.startswith(_BETWEEN)]
+        told = [one for one in self._past() if not one.event.startswith(_BETWEEN)]
         last = told[-1] if told else None
         if last is None or (last.event, last.reason) != (Happening.REFUSED.value, gate):
             self._history.add(

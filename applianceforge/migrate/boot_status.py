@@ -108,7 +108,7 @@ class BootStatus:
 def read(path: Path) -> Mapping[str, Any] | None:
     """Return what the file says, or None where it says nothing that this release understands."""
     try:
-        fields = json.loads(path.read_text())
+        fields = json.loads(files.read_plain(path) or b"")
         return fields if int(fields["schema"]) <= SCHEMA else None
-    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    except (ForgeError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None

@@ -104,8 +104,8 @@ def _foreign(line: int, problem: str) -> JournalError:
 
 def read(path: Path) -> tuple[Entry, ...]:
     """Return the entries of a journal; none if there is no file."""
-    with files.named_errors(path, "read"):
-        return decode(path.read_bytes())[0] if path.exists() else ()
+    content = files.read_plain(path)
+    return () if content is None else decode(content)[0]
 
 
 class Journal:
@@ -116,10 +116,7 @@ class Journal:
         self._path = path
         self._effects = effects
         self._clock = clock
-        content = b""
-        if path.exists():
-            with files.named_errors(path, "read"):
-                content = path.read_bytes()
+        content = files.read_plain(path) or b""
         entries, whole = decode(content)
         self._entries = list(entries)
         if whole < len(content):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from applianceforge.model.errors import AlreadyRunningError
+from applianceforge.model.errors import AlreadyRunningError, ForgeError, SettingsError
 from applianceforge.system import files
 
 # Whoever only looks whether the lock is held, holds it for a moment.
@@ -41,7 +41,7 @@ def only_run(path: Path, doing: str) -> Iterator[Owner]:
         AlreadyRunningError: Another process holds it.
     """
     with files.named_errors(path, "open the lock"):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = files.open_plain(path, os.O_RDWR | os.O_CREAT)
     try:
         try:
             _take(handle)
@@ -75,16 +75,16 @@ def _take(handle: int) -> None:
 def read_owner(path: Path) -> Owner | None:
     """Return the identity that the last owner wrote, or None where there is none."""
     try:
-        return Owner(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError, RecursionError):
+        return Owner(**json.loads(files.read_plain(path) or b""))
+    except (ForgeError, ValueError, TypeError, RecursionError):
         return None
 
 
 def is_held(path: Path) -> bool:
     """Tell whether a living process holds the lock."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        handle = files.open_plain(path)
+    except (OSError, SettingsError):
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -13,7 +13,7 @@ from typing import Any
 from applianceforge.migrate import journal, lock
 from applianceforge.migrate.journal import Event
 from applianceforge.migrate.workspace import Workspace
-from applianceforge.model.errors import DiskFullError
+from applianceforge.model.errors import DiskFullError, ForgeError
 from applianceforge.system import files
 from applianceforge.system.progress import ProgressEvent, StepAdvanced, StepEnded, StepStarted
 
@@ -153,10 +153,10 @@ class StatusFile:
 def read_progress(path: Path) -> Progress | None:
     """Return what status.json says, or None where it says nothing that we understand."""
     try:
-        fields = json.loads(path.read_text())
+        fields = json.loads(files.read_plain(path) or b"")
         fields.pop("schema")
         return Progress(**fields)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ForgeError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 

@@ -208,3 +208,16 @@ def test_the_real_commands_do_not_wait(box: UpdatedBox) -> None:
     assert box.update("--check").status == 0
     assert box.update("--yes").status == 0
     assert box.holds(Slot.B, "2.0.0", AMD64)
+
+
+@pytest.mark.parametrize("put", KINDS)
+def test_the_timer_looks_where_nothing_says_when_it_did(box: UpdatedBox, put: Putting) -> None:
+    path = replaced(box, "data/forge/update/checked", put)
+    with no_wait():
+        if put is directory:
+            with pytest.raises(SettingsError, match=r"cannot write .*/checked"):
+                box.unattended()
+            return
+        assert box.unattended() == 0
+    assert box.status["state"] == "available"
+    assert json.loads(path.read_text())["schema"] == 1
