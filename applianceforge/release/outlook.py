@@ -101,7 +101,7 @@ class Outlook:
         plan: The planner's, with remedies for the vendor.
         standing: `newest` if it reaches all that is newer and in its channel; `waits` if only time,
             a share or a request is in the way; `processor` if nothing but the processor is;
-            `stranded` if anything else is, which the vendor has to mend.
+            `stranded` if anything else is, or will be then, which the vendor has to mend.
     """
 
     start: Start
@@ -167,10 +167,10 @@ def see(graph: Graph, start: Start, now_s: float, machine_id: str = "") -> Outlo
     host = Host(machine_id, _WITH if start.long_mode else _WITHOUT, start.channel, now_s)
     shared = graph if machine_id else _for_the_whole_fleet(graph)
     found = planner.plan(shared, start.installed, host)
-    standing = _standing(found.report)
     findings = list(found.report.findings)
-    if standing is Standing.PROCESSOR:
-        behind = tuple(_behind_crossing(shared, found, host))
+    standing = _standing(found.report)
+    if standing in (Standing.WAITS, Standing.PROCESSOR):
+        behind = tuple(_in_the_end(graph, found, host))
         findings = [*behind, *findings]
         standing = Standing.STRANDED if behind else standing
     told = Report(_for_the_vendor(one) for one in findings)
@@ -210,6 +210,14 @@ def _for_the_whole_fleet(graph: Graph) -> Graph:
     )
 
 
+def _as_in_the_end(graph: Graph) -> Graph:
+    """Return the graph when all has begun, for the whole fleet, and whoever is to ask has asked."""
+    whole = _for_the_whole_fleet(graph)
+    return replace(
+        whole, offers=tuple(replace(one, since_s=0, by_request=False) for one in whole.offers)
+    )
+
+
 def _as_offered(graph: Graph, hop: Offer) -> Offer:
     """Return a hop with the share that it really has."""
     return next(
@@ -223,12 +231,24 @@ def _for_the_vendor(finding: Finding) -> Finding:
     return finding._replace(remedies=_REMEDIES.get(finding.key, finding.remedies))
 
 
+def _in_the_end(graph: Graph, found: Plan, host: Host) -> Iterator[Finding]:
+    """Return what will keep a box back where its way ends by now, however long it waits."""
+    whole = _as_in_the_end(graph)
+    goal = found.goal
+    at = Installed(goal.version, goal.architecture) if goal else found.installed
+    after = planner.plan(whole, at, host)
+    yield from (one for one in after.report.findings if strands(one))
+    if _standing(after.report) is Standing.PROCESSOR:
+        yield from _behind_crossing(whole, after, host)
+
+
 def _behind_crossing(graph: Graph, found: Plan, host: Host) -> Iterator[Finding]:
     """Return that a 32-bit release could be had if no crossing were a barrier."""
     crossings = [
         one
         for one in graph.offers
-        if one.crossing and one.barrier and not one.withdrawn and host.channel in one.channels
+        # One that was withdrawn blocks too: its stand-in needs long mode as well.
+        if one.crossing and one.barrier and host.channel in one.channels
     ]
     without = replace(
         graph,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,21 @@ def keys(found: Outlook) -> list[str]:
     return [one.key for one in found.plan.report.findings]
 
 
+def ended(known: Graph) -> Graph:
+    """Return the graph when all has begun, for all."""
+    return replace(
+        known,
+        offers=tuple(
+            replace(one, since_s=0, share_percent=100, by_request=False) for one in known.offers
+        ),
+    )
+
+
+def end(found: Outlook) -> Installed:
+    goal = found.plan.goal
+    return Installed(goal.version, goal.architecture) if goal else found.start.installed
+
+
 LINE = graph(narrow("1"), wide("2", crossing=True, barrier=True, share_percent=5), wide("3"))
 
 
@@ -69,6 +85,48 @@ def test_a_certain_machine_has_its_own_shares() -> None:
     found = seen(nobody, start("1"), MACHINE)
     assert (found.standing, keys(found)) == (Standing.WAITS, ["release.share"])
     assert seen(nobody, start("1")).standing is Standing.NEWEST
+
+
+@pytest.mark.parametrize(
+    "offered", [{"since_s": NOW_S + 1}, {"share_percent": 0}, {"by_request": True}]
+)
+def test_whoever_waits_is_not_stranded_in_the_end(offered: dict[str, Any]) -> None:
+    behind = graph(
+        narrow("1"), wide("2", crossing=True, barrier=True), narrow("3", **offered), wide("4")
+    )
+    found = seen(behind, start("1", long_mode=False), MACHINE)
+    assert (found.standing, keys(found)[0]) == (Standing.STRANDED, BEHIND_CROSSING)
+    assert "3 i386 lies behind" in found.plan.report.findings[0].title
+    # It waits for the crossing, over which it goes past what 4.2 asks for.
+    past = graph(
+        narrow("1"),
+        wide("2", crossing=True, barrier=True, **offered),
+        narrow("3"),
+        wide("4.2", "3"),
+    )
+    found = seen(past, start("1"), MACHINE)
+    assert (found.standing, keys(found)[0]) == (Standing.STRANDED, "release.minimum-version")
+
+
+@given(some.binary(max_size=120))
+def test_the_end_is_as_it_is_said(data: bytes) -> None:
+    known, _, _, _ = random_case(data)
+    for kind in outlook.starts((known,)):
+        found = seen(known, kind, MACHINE)
+        after = seen(ended(known), replace(kind, installed=end(found)))
+        assert found.standing is Standing.STRANDED or after.standing is not Standing.STRANDED
+        assert found.standing is not Standing.NEWEST or after.standing is Standing.NEWEST
+
+
+def test_a_stand_in_for_a_crossing_leaves_32_bits_behind_as_well() -> None:
+    known = graph(
+        narrow("1"),
+        wide("2", crossing=True, barrier=True, withdrawn="It loses mail."),
+        wide("2.1", crossing=True, barrier=True, replaces=("2",)),
+        narrow("3"),
+    )
+    found = seen(known, start("1", long_mode=False))
+    assert (found.standing, keys(found)[0]) == (Standing.STRANDED, BEHIND_CROSSING)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +182,7 @@ def test_the_standing_says_what_lies_in_the_way(data: bytes, long_mode: bool) ->
     known = replace(known, offers=tuple(replace(one, share_percent=100) for one in known.offers))
     kind = Start(installed, long_mode or installed.architecture is AMD64, "stable")
     found = seen(known, kind)
-    box = host(CAPABLE if kind.long_mode else INCAPABLE)
+    box = host(CAPABLE._replace(level=4) if kind.long_mode else INCAPABLE)
     # The way by the rules once more, tried out one by one.
     assert found.plan.hops == best_way(known, installed, box, "")
     severe = {one.key for one in plan(known, installed, box).report.inhibitors}
@@ -138,18 +196,21 @@ def test_the_standing_says_what_lies_in_the_way(data: bytes, long_mode: bool) ->
     else:
         mine = [one for one in found.plan.report.findings if outlook.strands(one)]
         assert mine and all(one.severity is Severity.INHIBITOR for one in mine)
+        whole = ended(known)
         no_barrier = replace(
-            known,
+            whole,
             offers=tuple(
-                replace(one, barrier=one.barrier and not one.crossing) for one in known.offers
+                replace(one, barrier=one.barrier and not one.crossing) for one in whole.offers
             ),
         )
+        last = plan(whole, end(found), box)
         if [one.key for one in mine] == [BEHIND_CROSSING]:
-            further = best_way(no_barrier, installed, box, "")
+            further = best_way(no_barrier, end(found), box, "")
             assert further and further[-1].architecture is I386
-            reached = found.plan.goal.version if found.plan.goal else installed.version
+            reached = last.goal.version if last.goal else end(found).version
             assert int(further[-1].version) > int(reached)
         else:
+            severe |= {one.key for one in last.report.inhibitors}
             assert any(not one.startswith("processor.") for one in severe)
 
 
@@ -161,8 +222,7 @@ def test_a_box_that_decides_anew_after_each_hop_comes_to_the_same_goal(data: byt
     while hops := seen(known, Start(at, True, "stable")).plan.hops:
         at = Installed(hops[0].version, hops[0].architecture)
         walked += 1
-    goal = found.plan.goal
-    assert at == (Installed(goal.version, goal.architecture) if goal else installed)
+    assert at == end(found)
     assert walked == len(found.plan.hops)
 
 
