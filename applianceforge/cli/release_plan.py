@@ -1,6 +1,7 @@
 """`applianceforge release plan`: what boxes would be offered, and whether any is left behind."""
 
 import json
+import re
 import time
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -9,14 +10,15 @@ from typing import Any
 
 import click
 
+from applianceforge.cli.ending import say
 from applianceforge.cli.release_place import directory_argument
-from applianceforge.cli.terminal import columns
+from applianceforge.cli.terminal import columns, style
 from applianceforge.cli.update_words import wrapped
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import NoWayError, UsageError
 from applianceforge.model.report import Finding
 from applianceforge.preflight import document
-from applianceforge.preflight.render import printable
+from applianceforge.preflight.render import encodable, printable
 from applianceforge.release import (
     ordering,
     outlook,
@@ -25,11 +27,13 @@ from applianceforge.release import (
     repository,
     staging,
 )
-from applianceforge.release.graph import Graph, Offer
+from applianceforge.release.graph import STABLE, Graph, Offer
 from applianceforge.release.outlook import Outlook, Standing, Start
 from applianceforge.release.repository_layout import Layout
 
 _SCHEMA = 1
+_MACHINE_ID = re.compile(r"[0-9A-Fa-f]{32}")
+_SHOWN = 80
 _FIRST = max(len(one.value) for one in Standing) + 4
 _MEANINGS = {
     Standing.NEWEST: "nothing newer is there for it",
@@ -81,6 +85,7 @@ def plan(
     repository.read_state(layout)
     served = published.read(layout).graph
     graph = served if as_published else staging.read(layout, served)
+    _require_id(machine_id)
     width = None if architecture is None else Architecture(architecture)
     kinds = _kinds((served, graph), version, width, channel, long_mode)
     now_s = time.time()
@@ -89,10 +94,27 @@ def plan(
     status = NoWayError.exit_status if stranded else 0
     if as_json:
         told = _document(graph, found, machine_id, as_published, status)
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        # ASCII: it is to be printed whatever the locale.
+        say(json.dumps(told, indent=2))
     else:
-        click.echo("\n".join(_lines(graph, found, machine_id, as_published, bool(version))))
+        lines = _lines(graph, found, machine_id, as_published, bool(version))
+        encoding = style().encoding
+        # The status counts even if nobody reads to the end: what is published may hang on it.
+        say("\n".join(encodable(line, encoding) for line in lines))
     return status
+
+
+def _require_id(machine_id: str) -> None:
+    """Let an id of a machine pass; another text would draw shares that no machine has.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if machine_id and not _MACHINE_ID.fullmatch(machine_id.strip()):
+        raise UsageError(
+            f"{machine_id[:_SHOWN]!r} is no id of a machine",
+            hint="take what /etc/machine-id of the box holds, 32 hexadecimal digits",
+        )
 
 
 def _kinds(
@@ -112,8 +134,15 @@ def _kinds(
             f"{version[: ordering.LONGEST]!r} is no version of a release",
             hint="write numbers with dots, such as 2.4.1",
         )
+    offers = [one for graph in graphs for one in graph.offers]
+    channels = sorted({name for one in offers for name in one.channels}) or [STABLE]
+    if channel and channel not in channels:
+        raise UsageError(
+            f"no release is in the channel {channel[:_SHOWN]!r}",
+            hint=f"take one of these: {', '.join(channels)}",
+        )
     kinds = outlook.starts(graphs, version, architecture, channel, long_mode)
-    if not kinds and any(graph.offers for graph in graphs):
+    if not kinds and offers:
         raise UsageError(
             "no box is like that",
             hint="leave out an option; a 64-bit system has long mode, and a version the"
@@ -206,12 +235,12 @@ def _document(
         "schema": _SCHEMA,
         "appliance": graph.appliance,
         "graph": "published" if as_published else "staged",
-        "machine_id": document.text(machine_id) or None,
+        "machine_id": machine_id.strip() or None,
         "boxes": [
             {
                 "version": one.plan.installed.version,
                 "architecture": one.plan.installed.architecture.value,
-                "channel": document.text(one.start.channel),
+                "channel": one.start.channel,
                 "long_mode": one.start.long_mode,
                 "standing": one.standing.value,
                 "hops": [_hop(hop) for hop in one.plan.hops],

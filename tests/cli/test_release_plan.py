@@ -1,7 +1,9 @@
 """`applianceforge release plan` and what `release add` says of sizes, on a real repository."""
 
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from applianceforge.model.architecture import Architecture
 from applianceforge.preflight import release_file
 from applianceforge.preflight.requirements import Release
 from applianceforge.release import share
+from tests.appliance.cache import CHECKOUT
+from tests.migrate.boxes import command
 from tests.release.bundled import noise
 from tests.release.vendor import Vendor
 
@@ -208,7 +212,13 @@ def test_each_channel_is_looked_at(run: Run, vendor: Vendor, read: Read) -> None
         (("--version", "three"), 2, "'three' is no version of a release"),
         (("--version", "3.0.0", "--no-long-mode"), 2, "no box is like that"),
         (("--version", "3.0.0", "--architecture", "i386"), 2, "no box is like that"),
-        (("--channel", "beta"), 2, "no box is like that"),
+        (("--channel", "beta"), 2, "no release is in the channel 'beta'"),
+        # Else a slip of the pen would say that all is well.
+        (("--version", "3.0.0", "--channel", "stabel"), 2, "no release is in the channel 'stabel'"),
+        (("--version", "9", "--channel", "\x1b[31m"), 2, "in the channel '\\x1b[31m'"),
+        (("--id", "nonsense"), 2, "'nonsense' is no id of a machine"),
+        (("--id", "\x1b[31m\x9b"), 2, "'\\x1b[31m\\x9b' is no id of a machine"),
+        (("--id", " "), 2, "' ' is no id of a machine"),
     ],
 )
 def test_what_cannot_be_asked(
@@ -223,6 +233,52 @@ def test_what_cannot_be_asked(
     said = capsys.readouterr().err
     assert message in said
     assert "What to do:" in said
+
+
+def test_what_cannot_be_asked_is_a_document(
+    line: Vendor, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("plan", "--json", "--id", "\x1b[31m\x9b") == 2
+    said = capsys.readouterr()
+    assert json.loads(said.out)["error"]["name"] == "usage"
+    assert "\x1b" not in said.out + said.err
+    assert "\x9b" not in said.out + said.err
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_whoever_stops_reading_does_not_hide_that_a_box_is_stranded(
+    words: tuple[str, ...], run: Run, vendor: Vendor
+) -> None:
+    add(run, vendor, "1.0.0", I386)
+    add(run, vendor, "2.0.0", AMD64)
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        command("release", "plan", vendor.layout.directory, *words),
+        cwd=CHECKOUT,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (78, b"")
+
+
+def test_a_terminal_that_has_no_character_for_a_title(
+    run: Run, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(run, vendor, "1.0.0", AMD64)
+    add(run, vendor, "2.0.0", AMD64, "--title", "Größer")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    for words, shown in (((), b"  Gr\\xf6\\xdfer\n"), (("--json",), b'"Gr\\u00f6\\u00dfer"')):
+        done = subprocess.run(
+            command("release", "plan", vendor.layout.directory, "--version", "1.0.0", *words),
+            cwd=CHECKOUT,
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert shown in done.stdout
 
 
 def test_without_a_repository(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
