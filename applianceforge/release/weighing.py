@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from applianceforge.model.errors import PayloadError
+from applianceforge.model.errors import AccessDeniedError, PayloadError, SettingsError
 from applianceforge.release import adding, index, outlook
 from applianceforge.release.graph import Graph, Offer
 from applianceforge.release.index import Index, Run
@@ -20,6 +20,7 @@ from applianceforge.release.manifest import Manifest
 from applianceforge.release.repository_layout import Layout
 from applianceforge.release.requests import requests_for
 from applianceforge.release.reuse import Blocks
+from applianceforge.system import files
 from applianceforge.system.files import named_errors
 
 
@@ -71,7 +72,7 @@ def weigh(layout: Layout, graph: Graph, offer: Offer) -> Weight:
 
     Raises:
         PayloadError: The bundle was changed or is not whole. Of an earlier release whose index is
-            not, nothing is said.
+            not, or cannot be read, nothing is said.
         WrongBundleError: A manifest is none.
     """
     said = adding.manifest_of(layout, offer)
@@ -96,7 +97,8 @@ def _fetched(
     for origin, said in adding.cut_along(layout, graph, offer.release):
         if not outlook.is_hop(graph, origin, offer):
             continue
-        with suppress(PayloadError):
+        # The release is staged by then: whatever is wrong with another one fails nothing.
+        with suppress(PayloadError, AccessDeniedError, SettingsError):
             had = _index(layout, said)
             yield Fetched(origin, index_bytes + payload_bytes(mine, had))
 
@@ -125,8 +127,9 @@ def _index(layout: Layout, said: Manifest) -> Index:
     if place is None:
         raise _not_whole(said.index.path, "is missing")
     with named_errors(place, "read"):
-        content = place.read_bytes()
-    if hashlib.sha256(content).hexdigest() != said.index.sha256:
+        same = place.stat().st_size == said.index.size_bytes
+    content = files.read_plain(place, follow=True) if same else None
+    if content is None or hashlib.sha256(content).hexdigest() != said.index.sha256:
         raise _not_whole(str(place), "was changed since it was added")
     return index.decode(content, str(place))
 

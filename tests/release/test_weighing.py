@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,6 +154,30 @@ def test_an_earlier_bundle_that_is_gone_is_not_told_of(vendor: Vendor) -> None:
     place.write_bytes(whole)
     assert len(weighing.weigh(vendor.layout, known, known.offers[1]).fetched) == 1
     (vendor.layout.public / said.payload.path).unlink()
+    assert weighing.weigh(vendor.layout, known, known.offers[1]).fetched == ()
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "link to nothing", "huge", "no plain file"])
+def test_an_earlier_index_that_cannot_be_read_fails_nothing(vendor: Vendor, kind: str) -> None:
+    add(vendor, "1.0.0", AMD64, A)
+    add(vendor, "2.0.0", AMD64, A + B)
+    known = staged(vendor)
+    said = adding.manifest_of(vendor.layout, known.offers[0])
+    assert said is not None
+    place = vendor.layout.staged / said.index.path
+    assert len(weighing.weigh(vendor.layout, known, known.offers[1]).fetched) == 1
+    place.unlink()
+    if kind == "directory":
+        place.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "link to nothing":
+        place.symlink_to("gone")
+    elif kind == "huge":
+        place.touch()
+        os.truncate(place, 1 << 40)
+    else:
+        place.symlink_to("/dev/full")
     assert weighing.weigh(vendor.layout, known, known.offers[1]).fetched == ()
 
 
