@@ -4,6 +4,7 @@ A command that was asked for --json and ends with an error says so on standard o
 command does anything for that but have the option.
 """
 
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,8 +15,11 @@ from applianceforge.cli.ending import discard_output, guarded, say
 from applianceforge.model import error_document
 from applianceforge.model.errors import ForgeError, UsageError
 from applianceforge.model.version import PROGRAM
+from applianceforge.system import files
 
 _JSON = "--json"
+# What a path does to whoever only asks whether something is there; anything else is a bug.
+_OF_A_PATH = (errno.EACCES, errno.ENAMETOOLONG)
 # In `meta`, which the contexts of a command line share.
 _ASKED = f"{__name__}.asked"
 _KNOWN = f"{__name__}.known"
@@ -44,6 +48,12 @@ class Group(click.Group):
         except click.UsageError as error:
             _answer(ctx, _wrong_usage(error))
             raise
+        except OSError as error:
+            if error.filename is None or error.errno not in _OF_A_PATH:
+                raise
+            named = files.describe(error, error.filename, "reach")
+            _answer(ctx, named)
+            raise named from error
 
 
 def run(group: click.Group, arguments: Sequence[str]) -> int:

@@ -118,6 +118,21 @@ def test_an_error_is_a_document(way: tuple[str, ...], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ("history", "--root"),
+        ("migrate", "plan", "-c"),
+        ("migrate", "report", "-c"),
+        ("release", "plan"),
+        ("release", "status"),
+        ("status", "--root"),
+    ],
+)
+def test_a_path_that_is_too_long(words: tuple[str, ...]) -> None:
+    held(run(*words, "a" * 300, "--json"), "settings", 40)
+
+
+@pytest.mark.parametrize(
     "words", [("history", "--last", "0", "--json"), ("history", "--json", "--last", "0")]
 )
 def test_a_value_that_is_wrong(words: tuple[str, ...]) -> None:

@@ -286,6 +286,24 @@ def test_without_a_repository(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "holds no repository" in capsys.readouterr().err
 
 
+def test_what_another_user_may_not_reach(
+    line: Vendor, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line.layout.staged.chmod(0)
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        status = run("plan", "--json")
+    finally:
+        os.seteuid(before)
+        line.layout.staged.chmod(0o755)
+    said = capsys.readouterr()
+    assert status == 52
+    assert json.loads(said.out)["error"]["name"] == "access-denied"
+    assert "Permission denied" in said.err
+
+
 def test_a_graph_that_was_changed_is_not_believed(line: Vendor, run: Run) -> None:
     assert run("publish", "--keys", line.keys) == 0
     served = max(line.layout.targets.glob("*.graph.json"), key=lambda one: one.stat().st_mtime_ns)
