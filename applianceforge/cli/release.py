@@ -150,7 +150,7 @@ def add(
     if as_json:
         told = release_view.added_document(outcome, graph, added, weight)
         # After progress as JSON Lines it is one line more.
-        click.echo(json.dumps(told, indent=None if shown == "json" else 2, ensure_ascii=False))
+        click.echo(json.dumps(told, indent=None if shown == "json" else 2))
     else:
         release_view.tell_weight(weight)
         release_view.tell_staged(outcome)
@@ -251,7 +251,7 @@ def status(directory: Path, as_json: bool, warn_days: int | None) -> int:
     """
     found = repository_status.look(Layout(directory), time.time(), warn_days)
     if as_json:
-        click.echo(json.dumps(release_view.document(found), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(release_view.document(found), indent=2))
     else:
         release_view.show(found)
     return {State.VALID: 0, State.ENDS_SOON: _WARNINGS, State.EXPIRED: _EXPIRED}[found.state]

@@ -214,8 +214,8 @@ def _barrier_withdrawn(offer: Offer) -> Finding:
     return _found(
         Reason.BARRIER_WITHDRAWN.value,
         f"Release {_name(offer)} has to be installed on the way, and was withdrawn",
-        f"Newer releases need what it does, so it is not left out. The vendor says why it was"
-        f" withdrawn: {offer.withdrawn} No release that can be installed takes its place.",
+        "Newer releases need what it does, so it is not left out, and no release that can be"
+        f" installed takes its place. The vendor says why it was withdrawn: {offer.withdrawn}",
         Remedy("Wait for a release that takes its place", _SEE),
         _TELL_VENDOR,
     )

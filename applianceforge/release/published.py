@@ -23,6 +23,7 @@ from applianceforge.release.graph import Graph
 from applianceforge.release.manifest import Manifest
 from applianceforge.release.repository_layout import GRAPH, Layout, prefixed
 from applianceforge.release.repository_state import RepositoryState
+from applianceforge.system import files
 from applianceforge.system.files import named_errors
 
 _ROOT_NAME = re.compile(r"([1-9][0-9]{0,9})\.root\.json")
@@ -110,10 +111,9 @@ def _newest_root(layout: Layout) -> Metadata[Root]:
 
 
 def _signed(path: Path, kind: type[Signed]) -> Metadata[Signed]:
-    if not path.exists():
+    content = files.read_plain(path, follow=True)
+    if content is None:
         raise RepositoryError(f"{path} is missing", hint=_HINT)
-    with named_errors(path, "read"):
-        content = path.read_bytes()
     try:
         metadata: Metadata[Any] = Metadata.from_bytes(content)
     except DeserializationError as error:
@@ -144,10 +144,9 @@ def _target(layout: Layout, targets: Targets, target: str) -> bytes:
     if said is None:
         raise RepositoryError(f"{target} is not among the targets of the repository", hint=_HINT)
     path = layout.targets / prefixed(target, said.hashes["sha256"])
-    if not path.exists():
+    content = files.read_plain(path, follow=True)
+    if content is None:
         raise RepositoryError(f"{path} is missing", hint=_HINT)
-    with named_errors(path, "read"):
-        content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != said.hashes["sha256"]:
         raise SignatureError(f"{path} was changed since it was signed", hint=_HINT)
     return content

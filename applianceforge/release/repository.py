@@ -330,11 +330,11 @@ class Repository:
             if offer.bundle in last.targets.signed.targets:
                 continue
             path = self.layout.staged_target(offer.bundle)
-            if not path.exists():
+            content = files.read_plain(path)
+            if content is None:
                 raise _not_whole(path, "is missing")
-            with named_errors(path, "read"):
-                targets[offer.bundle] = path.read_bytes()
-            said = manifest_file.decode(targets[offer.bundle], str(path))
+            targets[offer.bundle] = content
+            said = manifest_file.decode(content, str(path))
             for part in (said.index, said.payload):
                 if (self.layout.public / part.path).exists():
                     continue
@@ -379,7 +379,8 @@ def read_state(layout: Layout) -> RepositoryState:
     Raises:
         RepositoryError: There is none, or it cannot be read.
     """
-    if not layout.state.exists():
+    content = files.read_plain(layout.state)
+    if content is None:
         if outgoing.pending(layout):
             raise RepositoryError(
                 f"the repository {layout.directory} was cut off while it was made",
@@ -389,5 +390,4 @@ def read_state(layout: Layout) -> RepositoryState:
             f"{layout.directory} holds no repository",
             hint="name its directory, or make one: release init",
         )
-    with named_errors(layout.state, "read"):
-        return repository_state.decode(layout.state.read_bytes(), str(layout.state))
+    return repository_state.decode(content, str(layout.state))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -18,7 +19,6 @@ from applianceforge.release.repository_layout import (
 )
 from applianceforge.system import files
 from applianceforge.system.effects import Effects
-from applianceforge.system.files import named_errors
 
 # What goes when the staged graph was published, or is given up; the graph goes first.
 ALL = (STAGED_GRAPH, STAGED_TARGETS, STAGED_BUNDLES)
@@ -47,10 +47,9 @@ def read(layout: Layout, published: Graph) -> Graph:
     Raises:
         SettingsError: What is staged is wrong.
     """
-    if not layout.staged_graph.exists():
+    content = files.read_plain(layout.staged_graph)
+    if content is None:
         return published
-    with named_errors(layout.staged_graph, "read"):
-        content = layout.staged_graph.read_bytes()
     return graph_file.decode(content, str(layout.staged_graph))
 
 
@@ -62,7 +61,7 @@ def write(layout: Layout, graph: Graph, effects: Effects) -> None:
 
 def discard(layout: Layout, effects: Effects) -> bool:
     """Forget what is staged, and return whether anything was."""
-    was = layout.staged_graph.exists()
+    was = os.path.lexists(layout.staged_graph)
     for path in ALL:
         files.remove_tree(layout.directory / path, effects)
     return was
