@@ -55,7 +55,12 @@ _SUPERBLOCKS = "errors and unclean logs of file systems, labels of partitions"
 
 
 class Mount(NamedTuple):
-    """One line of /proc/self/mounts."""
+    """One line of /proc/self/mountinfo.
+
+    Attributes:
+        read_only: The file system itself, as the kernel makes it after an error. A service that
+            systemd encloses sees all but its own directories as read-only, and those are not meant.
+    """
 
     device: str
     point: str
@@ -76,13 +81,18 @@ class Mount(NamedTuple):
 
 
 def mounts(tree: Tree) -> tuple[Mount, ...]:
-    """Return what is mounted, in the order in which it was."""
+    """Return what is mounted, in the order in which it was.
+
+    Source: proc(5): the fifth field is the directory; behind a lone hyphen come kind, device and
+    options of the file system, which may be mounted in many places.
+    """
     found = []
-    for line in tree.text("/proc/self/mounts").splitlines():
-        fields = line.split(" ")
-        if len(fields) >= 4:
-            device, point, kind, options = (_unescaped(field) for field in fields[:4])
-            found.append(Mount(device, point, kind, "ro" in options.split(",")))
+    for line in tree.text("/proc/self/mountinfo").splitlines():
+        place, _, system = line.partition(" - ")
+        fields, of_system = place.split(" "), system.split(" ")
+        if len(fields) >= 6 and len(of_system) >= 3:
+            kind, device, options = (_unescaped(field) for field in of_system[:3])
+            found.append(Mount(device, _unescaped(fields[4]), kind, "ro" in options.split(",")))
     return tuple(found)
 
 

@@ -237,7 +237,7 @@ def test_values_that_are_no_numbers(tmp_path: Path) -> None:
         tmp_path,
         {
             "/proc/meminfo": "MemTotal: many kB\nMemAvailable\n\xff",
-            "/proc/self/mounts": "nonsense\n\n/dev/sda1 / ext4\n",
+            "/proc/self/mountinfo": "nonsense\n\n20 1 8:1 / / rw - ext4 /dev/sda1\n - \n",
             "/sys/block/sda/size": "-5\n",
             "/sys/block/sda/sda1/partition": "one\n",
             "/sys/firmware/efi/fw_platform_size": "wide\n",
@@ -257,7 +257,10 @@ def test_anything_in_the_files_is_survived(one: bytes, other: bytes, third: byte
         root = trees.grow(
             Path(directory),
             {
-                "/proc/self/mounts": b"/dev/sda1 /" + one + b" ext4 rw 0 0\n" + other,
+                "/proc/self/mountinfo": b"20 1 8:1 / /"
+                + one
+                + b" rw - ext4 /dev/sda1 rw\n"
+                + other,
                 "/proc/meminfo": b"MemTotal: " + other + b"\n" + third,
                 "/sys/firmware/efi/fw_platform_size": third,
                 "/dev/sda1": one.ljust(0x438, b"\0") + b"\x53\xef" + other.ljust(4096, b"\0"),
@@ -291,7 +294,7 @@ def test_unmounted_file_systems_tell_whether_they_need_recovery(tmp_path: Path) 
     root = trees.grow(
         tmp_path / "root",
         {
-            "/proc/self/mounts": "/dev/sda1 / ext4 rw 0 0\n",
+            "/proc/self/mountinfo": trees.mountinfo("/dev/sda1 / ext4 rw 0 0\n"),
             **trees.block("sda", 100000, 8192, 8192, 8192, 8192, 8192, 8192),
             "/dev/sda1": dirty,
             "/dev/sda2": clean,
@@ -378,3 +381,44 @@ def test_the_boot_environment(tmp_path: Path) -> None:
     assert gather(root).boot_environments == (b"#" * (BLOCK_BYTES + 1), b"")
     (root / "boot/grub/env1").unlink()
     assert gather(root).boot_environments == ()
+
+
+_LOOK = """
+import sys
+from pathlib import Path
+from applianceforge.preflight.gather import gather
+place = Path(sys.argv[1])
+found = [one for one in gather(data=place).file_systems if one.mount_point == str(place)]
+print([one.read_only for one in found])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount")
+@pytest.mark.parametrize(
+    ("mounting", "read_only"),
+    [
+        # As systemd does it to a service, with ProtectSystem=strict and ReadWritePaths=PLACE/own.
+        ("mount -o remount,bind,ro $0", False),
+        ("mount --bind $0/own $0/own; mount -o remount,bind,ro $0", False),
+        # As the kernel does it after an error.
+        ("mount -o remount,ro $0", True),
+        ("true", False),
+    ],
+)
+def test_a_service_that_sees_data_as_read_only_does_not_take_it_for_an_error(
+    tmp_path: Path, mounting: str, read_only: bool
+) -> None:
+    place = tmp_path / "data"
+    place.mkdir()
+    image = tmp_path / "image"
+    image.write_bytes(bytes(8 << 20))
+    subprocess.run(["mke2fs", "-q", "-F", str(image)], check=True)
+    script = (
+        f'mount -o loop "$1" "$0"; mkdir "$0/own"; {mounting}; "$2" -c "$3" "$0"; umount -R "$0"'
+    )
+    words = ["unshare", "--mount", "sh", "-c", script.replace("$0;", '"$0";')]
+    words += [str(place), str(image), sys.executable, _LOOK]
+    said = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    if "failed to setup loop device" in said.stderr:
+        pytest.skip("needs a loop device")
+    assert said.stdout.splitlines() == [str([read_only])], said.stderr

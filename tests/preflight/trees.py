@@ -41,6 +41,16 @@ def block(disk: str, sectors: int, *partitions: int) -> dict[str, str]:
     return files
 
 
+def mountinfo(mounts: str) -> str:
+    """Return /proc/self/mountinfo for what /proc/mounts would say: device, place, kind, options."""
+    lines = (line.split(" ") for line in mounts.splitlines())
+    return "".join(
+        f"{number} 1 8:{number} / {place} {'ro' if options.startswith('ro') else 'rw'},relatime"
+        f" shared:{number} - {kind} {device} {options}\n"
+        for number, (device, place, kind, options, *_) in enumerate(lines, 20)
+    )
+
+
 def debian_7(root: Path) -> Path:
     """A Debian 7 on i386, kernel 3.2, ext3, BIOS, a CD drive, without MemAvailable."""
     return grow(
@@ -49,10 +59,12 @@ def debian_7(root: Path) -> Path:
             "/proc/sys/kernel/osrelease": "3.2.0-4-686-pae\n",
             "/proc/cmdline": "BOOT_IMAGE=/boot/vmlinuz-3.2.0-4-686-pae root=UUID=1 ro quiet\n",
             "/proc/meminfo": meminfo(1031084, 392188),
-            "/proc/self/mounts": "rootfs / rootfs rw 0 0\nsysfs /sys sysfs rw 0 0\n"
-            "proc /proc proc rw 0 0\n"
-            "/dev/disk/by-uuid/1 / ext3 rw,relatime,errors=remount-ro 0 0\n"
-            "tmpfs /run/lock tmpfs rw 0 0\n",
+            "/proc/self/mountinfo": mountinfo(
+                "rootfs / rootfs rw 0 0\nsysfs /sys sysfs rw 0 0\n"
+                "proc /proc proc rw 0 0\n"
+                "/dev/disk/by-uuid/1 / ext3 rw,relatime,errors=remount-ro 0 0\n"
+                "tmpfs /run/lock tmpfs rw 0 0\n"
+            ),
             "/dev/disk/by-uuid/1": "-> ../../sda1",
             "/sbin/init": ELF_32,
             "/sys/firmware/memmap/": "",
@@ -72,13 +84,15 @@ def debian_12_on_uefi(root: Path) -> Path:
             "/proc/sys/kernel/arch": "x86_64\n",
             "/proc/cmdline": "quiet ia32_emulation=on\n",
             "/proc/meminfo": meminfo(4000000, 0, 3000000),
-            "/proc/self/mounts": "/dev/nvme0n1p2 / ext4 rw 0 0\n"
-            "/dev/nvme0n1p1 /boot/efi vfat rw 0 0\n"
-            "/dev/mapper/vg-data /data xfs ro,relatime 0 0\n"
-            "filer:/home /home nfs4 rw 0 0\n"
-            "systemd-1 /proc/sys/fs/binfmt_misc autofs rw 0 0\n"
-            "/dev/loop3 /snap/x squashfs ro 0 0\n"
-            "me@host:/ /mnt/my\\040ssh fuse.sshfs rw 0 0\n",
+            "/proc/self/mountinfo": mountinfo(
+                "/dev/nvme0n1p2 / ext4 rw 0 0\n"
+                "/dev/nvme0n1p1 /boot/efi vfat rw 0 0\n"
+                "/dev/mapper/vg-data /data xfs ro,relatime 0 0\n"
+                "filer:/home /home nfs4 rw 0 0\n"
+                "systemd-1 /proc/sys/fs/binfmt_misc autofs rw 0 0\n"
+                "/dev/loop3 /snap/x squashfs ro 0 0\n"
+                "me@host:/ /mnt/my\\040ssh fuse.sshfs rw 0 0\n"
+            ),
             "/dev/mapper/vg-data": "-> ../dm-0",
             "/sbin/init": "-> /lib/systemd/systemd",
             "/lib": "-> usr/lib",
@@ -104,8 +118,10 @@ def appliance(root: Path, environment: bytes) -> Path:
         {
             "/proc/sys/kernel/osrelease": "6.1.0-28-686-pae\n",
             "/proc/meminfo": meminfo(2000000, 0, 1500000),
-            "/proc/self/mounts": "/dev/sda2 / ext4 ro 0 0\n/dev/sda1 /boot ext2 rw 0 0\n"
-            "/dev/sda4 /data ext4 rw 0 0\n",
+            "/proc/self/mountinfo": mountinfo(
+                "/dev/sda2 / ext4 ro 0 0\n/dev/sda1 /boot ext2 rw 0 0\n"
+                "/dev/sda4 /data ext4 rw 0 0\n"
+            ),
             "/bin/sh": ELF_32,
             "/sys/firmware/acpi/": "",
             "/data/": "",
