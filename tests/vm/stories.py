@@ -14,7 +14,7 @@ from pathlib import Path
 
 from applianceforge.model.architecture import Architecture
 from tests.slots import agreement
-from tests.vm import accelerator, boots, crossing, power_cuts, update_cuts
+from tests.vm import accelerator, boots, crossing, power_cuts, unattended, update_cuts
 from tests.vm import story as whole
 from tests.vm.power_cuts import Scene
 
@@ -97,6 +97,7 @@ STORIES = (
     ),
     Story("power-cuts", "a slot is installed and the power goes anywhere", _power_cuts),
     Story("update", "from 32 bits to the newest release by updates alone", whole.tell),
+    Story("unattended", "a box that nobody touches, and a power cut in between", unattended.tell),
     Story("update-cuts", "a whole update, and the power goes anywhere", _update_cuts),
 )
 
