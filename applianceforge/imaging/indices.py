@@ -27,9 +27,7 @@ _APT_CACHE = "/usr/bin/apt-cache"
 _NOT_THERE = re.compile(r"E: Unable to locate package (\S+)|E: Package '(\S+)' has no installation")
 _GONE = re.compile(r"E: (Version '.*' for '.*' was not found|Unable to locate package)")
 # An address, the file's name with `:` and `_` quoted, its size, and its digest.
-_FETCHED = re.compile(
-    r"^'.*' ([^\s_]+)_([^\s_]+)_(\w+)\.deb (\d+) SHA256:([0-9a-f]{64})$", re.MULTILINE
-)
+_FETCHED = re.compile(r"^'.*' ([^\s_]+)_([^\s_]+)_(\w+)\.deb (\d+) SHA256:([0-9a-f]{64})$")
 _DATE = re.compile(r"^Date: (.+)$", re.MULTILINE)
 _EVIDENCE_LINES = 6
 
@@ -177,15 +175,32 @@ def resolve(
             evidence=error.evidence,
         ) from error
     return PackageSet(
-        source.suite, source.architecture, source.security, _epoch_s(index, source), _packages(said)
+        source.suite,
+        source.architecture,
+        source.security,
+        _epoch_s(index, source),
+        packages_of(said),
     )
 
 
-def _packages(said: str) -> tuple[Package, ...]:
-    """Return the packages that apt would fetch, which are all, as none is installed."""
+def packages_of(said: str) -> tuple[Package, ...]:
+    """Return the packages that apt would fetch, which are all, as none is installed.
+
+    Raises:
+        ProgramFailedError: Of one it says something else than we know, such as another digest.
+    """
+    listed = [line for line in said.splitlines() if line.startswith("'")]
+    unknown = [line for line in listed if not _FETCHED.match(line)]
+    if unknown:
+        raise ProgramFailedError(
+            "apt names packages in a way that is not known here",
+            hint="use a mirror whose index has SHA256 digests, as Debian's has",
+            evidence=tuple(unknown[:_EVIDENCE_LINES]),
+        )
     found = (
         Package(unquote(m[1]), unquote(m[2]), unquote(m[3]), m[5], int(m[4]))
-        for m in _FETCHED.finditer(said)
+        for m in map(_FETCHED.match, listed)
+        if m
     )
     return tuple(sorted(found, key=lambda one: (one.name, one.version)))
 

@@ -31,6 +31,14 @@ _RRD_FILE_BYTES = 4096 + 64
 _LIKELY_PEAK = 2.05
 # Without dead rows and with fresh indexes a cluster may need half of what it takes now, not less.
 _LEAST_PEAK = 0.5
+LARGER_SLOTS = (
+    Remedy(
+        "Make a new disk from the vendor's current image, and take the data along"
+        " (on a virtual machine: a second disk)",
+        command="applianceforge migrate export --help",
+    ),
+    Remedy("Ask your vendor for a release that fits the slots of this appliance"),
+)
 
 
 class DataSizes(NamedTuple):
@@ -269,13 +277,6 @@ def check_slots(facts: Facts, release: Release) -> Iterator[Finding]:
                 f"{release.subject} needs slots of"
                 f" {amount(release.slot_bytes)}. It does not fit beside the running one.",
                 evidence=tuple(f"/dev/{p.name}: {amount(p.size_bytes)}" for p in small),
-                remedies=(
-                    Remedy(
-                        "Make a new disk from the vendor's current image, and take the data along"
-                        " (on a virtual machine: a second disk)",
-                        command="applianceforge migrate export --help",
-                    ),
-                    Remedy("Ask your vendor for a release that fits the slots of this appliance"),
-                ),
+                remedies=LARGER_SLOTS,
                 exit_status=RESOURCES,
             )

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import NoWayError, RetentionError, SlotError
-from applianceforge.model.report import Finding, Remedy, Severity
+from applianceforge.model.report import Finding, Severity
 from applianceforge.preflight.amounts import amount
-from applianceforge.preflight.checks_resources import RESOURCES
+from applianceforge.preflight.checks_resources import LARGER_SLOTS, RESOURCES
 from applianceforge.release.gathering import Box
 from applianceforge.release.graph import Offer
 from applianceforge.release.manifest import Manifest
@@ -128,14 +128,7 @@ def too_small(box: Box, manifest: Manifest) -> Finding | None:
             f"{box.disk.device(slot)}: {room_bytes} bytes",
             f"needed: {needed_bytes} bytes",
         ),
-        remedies=(
-            Remedy(
-                "Make a new disk from the vendor's current image, and take the data along"
-                " (on a virtual machine: a second disk)",
-                command="applianceforge migrate export --help",
-            ),
-            Remedy("Ask your vendor for a release that fits the slots of this appliance"),
-        ),
+        remedies=LARGER_SLOTS,
         exit_status=RESOURCES,
     )
 
