@@ -148,3 +148,18 @@ def test_an_index_that_cannot_be_fetched(line: str, says: str, remedy: str) -> N
     assert says in error.message
     assert remedy in error.hint
     assert error.evidence == (line,)
+
+
+def test_what_apt_says_otherwise_is_not_left_out() -> None:
+    """A package that is not understood would be missing from the image."""
+    line = "'http://m/pool/a/a_1%3a2_all.deb' a_1%3a2_all.deb 12 SHA256:" + "ab" * 32
+    (found,) = indices.packages_of(f"Reading package lists...\n{line}\n")
+    assert (found.name, found.version, found.architecture, found.size_bytes) == (
+        "a",
+        "1:2",
+        "all",
+        12,
+    )
+    with pytest.raises(ProgramFailedError) as caught:
+        indices.packages_of(f"{line}\n{line.replace('SHA256', 'MD5Sum')}\n")
+    assert "MD5Sum" in builds.told_by(caught.value)
