@@ -62,7 +62,7 @@ def guarded(run: Callable[[], int], *, stopped: str) -> int:
         )
         return DiskFullError.exit_status
     except KeyboardInterrupt as error:
-        print(f"{PROGRAM}: {stopped}", file=sys.stderr)
+        _complain(f"{PROGRAM}: {stopped}")
         return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
 
 
@@ -118,4 +118,12 @@ def tell(error: ForgeError) -> None:
         lines.append(f"  | and {len(shown) - _MOST_EVIDENCE} more")
     if error.hint:
         lines.append(f"{bold}  What to do: {printable(error.hint, _LONGEST_HINT)}{plain}")
-    print("\n".join(lines), file=sys.stderr)
+    _complain("\n".join(lines))
+
+
+def _complain(text: str) -> None:
+    """Print what went wrong; how the command ended counts even if nobody can read that."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

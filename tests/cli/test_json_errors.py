@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -367,3 +368,14 @@ def test_an_output_that_is_full_changes_no_status(tmp_path: Path) -> None:
     assert done.returncode == 62
     assert done.stderr.startswith(b"applianceforge: this machine is no appliance")
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("json_too", [(), ("--json",)])
+def test_nobody_reads_what_went_wrong(tmp_path: Path, json_too: tuple[str, ...]) -> None:
+    """As with `2>&1 | head -1`: the status is that of the error all the same."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-m", "applianceforge", "release", "status", str(tmp_path), *json_too]
+    done = subprocess.run(words, stdout=writing, stderr=writing, check=False)
+    os.close(writing)
+    assert done.returncode == errors.RepositoryError.exit_status
