@@ -48,10 +48,10 @@ from applianceforge.system.parallel import ahead
 from applianceforge.system.progress import Counter, ProgressSink, StepEnded, StepStarted
 
 _STEPS = 4
-# Two that unpack, one that waits for the disk and proves what it has, and one that reads for it.
-_WORKERS = 4
-# What a power cut may take back of what was written.
-_UNFLUSHED_BYTES = 16 << 20
+# Two that unpack, one that waits for the disk, one that proves what it has, and its reader.
+_WORKERS = 5
+# So much is flushed at once; a power cut takes back at most twice as much, and a frame.
+_UNFLUSHED_BYTES = 24 << 20
 
 
 @dataclass(frozen=True)
@@ -246,19 +246,15 @@ class _Installation:
         most = max(frame.size_bytes for frame in self.index.frames)
         waiting: deque[tuple[Frame, Future[None]]] = deque()
         with self._step("slot.fetch", "Fetch what is missing", 3, total) as counter:
-            unflushed = pending = 0
-            flushing = self._flushed()
+            pending = 0
+            flushing = _Flushing(self)
 
             def take_oldest() -> None:
-                nonlocal unflushed, pending, flushing
+                nonlocal pending
                 frame, future = waiting.popleft()
                 future.result()
                 pending -= frame.size_bytes
-                unflushed += frame.blocks * BLOCK_BYTES
-                if unflushed >= _UNFLUSHED_BYTES and flushing.done():
-                    flushing.result()
-                    flushing = self._flushed()
-                    unflushed = 0
+                flushing.wrote(frame.blocks * BLOCK_BYTES)
 
             for request in requests:
                 size_bytes, at_bytes = request.size_bytes, request.at_bytes
@@ -275,21 +271,15 @@ class _Installation:
                 arriving.end()
             while waiting:
                 take_oldest()
-            flushing.result()
+            flushing.end()
         return counter.done_bytes
 
-    def _flushed(self) -> Future[None]:
-        """Flush, and begin to prove what is whole at the front, while more is fetched."""
-        whole_bytes = self.blocks.first_missing * BLOCK_BYTES
-
-        def work() -> None:
-            self.unsealed.flush()
-            chunks = self.unsealed.read_from_disk(whole_bytes, self.proved_bytes)
-            for chunk in ahead(self.pool, chunks):
-                self.whole.update(chunk)
-                self.proved_bytes += len(chunk)
-
-        return self.pool.submit(work)
+    def prove(self, whole_bytes: int) -> None:
+        """Prove what is whole at the front, and was flushed."""
+        chunks = self.unsealed.read_from_disk(whole_bytes, self.proved_bytes)
+        for chunk in ahead(self.pool, chunks):
+            self.whole.update(chunk)
+            self.proved_bytes += len(chunk)
 
     def _put(self, frame: Frame, packed: bytes) -> None:
         """Prove a frame, unpack it, and write the blocks of it that are missing."""
@@ -388,6 +378,45 @@ class _Installation:
         counter = Counter(key, self.sink)
         yield counter
         self.sink.emit(StepEnded(key, time.monotonic() - began, counter.done_bytes, 0, ""))
+
+
+class _Flushing:
+    """Flush what was written, and prove what was flushed, while more is fetched.
+
+    A flush waits for the disk and never for a proof, which takes longer: so what a power cut takes
+    back is bounded.
+    """
+
+    def __init__(self, work: _Installation) -> None:
+        self._work = work
+        self._proof: Future[None] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._unflushed_bytes = 0
+        # Taken before the flush, which so has all of it.
+        self._whole_bytes = self._work.blocks.first_missing * BLOCK_BYTES
+        self._flush = self._work.pool.submit(self._work.unsealed.flush)
+
+    def wrote(self, size_bytes: int) -> None:
+        """Flush if it is time to, and wait for the disk if it still has the one before."""
+        self._unflushed_bytes += size_bytes
+        if self._unflushed_bytes < _UNFLUSHED_BYTES:
+            return
+        self._flush.result()
+        if self._proof is None or self._proof.done():
+            self._proved()
+            self._proof = self._work.pool.submit(self._work.prove, self._whole_bytes)
+        self._begin()
+
+    def end(self) -> None:
+        """Wait for what was begun."""
+        self._flush.result()
+        self._proved()
+
+    def _proved(self) -> None:
+        if self._proof is not None:
+            self._proof.result()
 
 
 def _while_readable(chunks: Iterator[bytes]) -> Iterator[bytes]:
