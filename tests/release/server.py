@@ -141,6 +141,8 @@ class Server:
         self._met: dict[Fault, int] = {}
         self._counts: dict[Kind, int] = {}
         self._lock = threading.Lock()
+        self._answering = 0
+        self._answered = threading.Condition(self._lock)
         self._open: set[Any] = set()
         self._log_file = log_file
         self._server: _Listening | None = None
@@ -163,6 +165,12 @@ class Server:
     def bytes_sent(self) -> int:
         """Return the bytes of all bodies."""
         return sum(entry.bytes_sent for entry in self.log)
+
+    def settled(self) -> Server:
+        """Wait until no answer is being given; who got the last byte may be ahead of the log."""
+        with self._answered:
+            assert self._answered.wait_for(lambda: self._answering == 0, timeout=30)
+        return self
 
     def faults(self, *faults: Fault) -> None:
         """Do these wrong from now on, and nothing else."""
@@ -237,8 +245,16 @@ class Server:
         with self._lock:
             self._counts[kind] = self._counts.get(kind, 0) + 1
 
-    def _note(self, entry: Entry) -> None:
+    def _asked_for(self, path: str, headers: dict[str, str]) -> None:
         with self._lock:
+            self._answering += 1
+            self.asked.append(path)
+            self.headers.append(headers)
+
+    def _note(self, entry: Entry) -> None:
+        with self._answered:
+            self._answering -= 1
+            self._answered.notify_all()
             self.log.append(entry)
             if self._log_file is not None:
                 print(json.dumps(entry._asdict()), file=self._log_file, flush=True)
@@ -292,10 +308,9 @@ class _Answering(BaseHTTPRequestHandler):
         owner = self.server.owner
         self.path_asked = unquote(urlsplit(self.path).path).lstrip("/")
         self.status, self.sent = 0, 0
-        owner.asked.append(self.path_asked)
-        owner.headers.append(dict(self.headers.items()))
-        self.fault = owner._next_fault(self.path_asked)
+        owner._asked_for(self.path_asked, dict(self.headers.items()))
         try:
+            self.fault = owner._next_fault(self.path_asked)
             if self.fault is None or not self._instead(self.fault):
                 self._file(self.fault, body=body)
         except (OSError, ValueError):

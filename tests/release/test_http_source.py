@@ -82,7 +82,7 @@ def test_chunks_are_small_and_counted(server: Server, content: bytes) -> None:
     chunks = list(source.fetch("file", SIZE))
     assert b"".join(chunks) == content
     assert max(len(chunk) for chunk in chunks) <= CHUNK_BYTES
-    assert source.received_bytes == SIZE == server.bytes_sent
+    assert source.received_bytes == SIZE == server.settled().bytes_sent
 
 
 def test_one_connection_serves_many_files_and_nothing_odd_is_asked_for(server: Server) -> None:
@@ -99,14 +99,14 @@ def test_a_cut_is_continued_where_it_was(server: Server, content: bytes) -> None
     source = source_for(server, PATIENT)
     assert whole(source) == content
     assert server.happened(Kind.CUT) == 2
-    assert [one.range for one in server.log] == ["", "bytes=70000-", "bytes=140000-"]
+    assert [one.range for one in server.settled().log] == ["", "bytes=70000-", "bytes=140000-"]
     assert source.received_bytes == SIZE
 
 
 def test_a_part_that_was_cut_is_continued(server: Server, content: bytes) -> None:
     server.faults(Fault(Kind.CUT, at_bytes=10, times=1))
     assert whole(source_for(server, PATIENT), 1000, 500) == content[1000:1500]
-    assert [one.range for one in server.log] == ["bytes=1000-1499", "bytes=1010-1499"]
+    assert [one.range for one in server.settled().log] == ["bytes=1000-1499", "bytes=1010-1499"]
 
 
 @pytest.mark.parametrize("kind", [Kind.STATUS, Kind.HANG_UP, Kind.HANG, Kind.RESET])

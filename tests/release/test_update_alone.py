@@ -180,10 +180,10 @@ def test_a_boot_goes_on_and_fetches_neither_manifest_nor_index_again(
     with pytest.raises(NetworkError):
         box.install()
     assert server.happened(Kind.HANG_UP)
-    before = len(server.log)
+    before = len(server.settled().log)
     server.faults()
     assert box.resume() == 0
-    again = [entry.path for entry in server.log[before:]]
+    again = [entry.path for entry in server.settled().log[before:]]
     assert not any(path.endswith(".index") or "/bundles/gateway" in path for path in again)
     assert box.holds(Slot.B, "2.0.0", AMD64)
     assert box.choose().slot is Slot.B

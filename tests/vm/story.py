@@ -126,7 +126,7 @@ def update(box: Machine, server: Server, *words: str, say: Tell = lambda _line: 
             say(f"  {_progress(box)}{amount(sent)} so far")
         time.sleep(1)
     status = int(box.succeed(f"cat {_STATUS}"))
-    return Ended(status, _said(box), server.log[before:], time.monotonic() - began)
+    return Ended(status, _said(box), server.settled().log[before:], time.monotonic() - began)
 
 
 def cut_in_the_middle(box: Machine, server: Server, begin: str, middle_bytes: int) -> None:
