@@ -80,33 +80,33 @@ PURE = (
     "applianceforge.migrate.back_news",
     "applianceforge.migrate.boot_verdict",
     "applianceforge.slots.selector",
-    "applianceforge.release.addresses",
-    "applianceforge.release.answers",
-    "applianceforge.release.arriving",
-    "applianceforge.release.building",
+    "applianceforge.release.fetch.addresses",
+    "applianceforge.release.fetch.answers",
+    "applianceforge.release.fetch.arriving",
+    "applianceforge.release.publish.building",
     "applianceforge.release.clock",
-    "applianceforge.release.cutting",
-    "applianceforge.release.expiry",
-    "applianceforge.release.frames",
+    "applianceforge.release.publish.cutting",
+    "applianceforge.release.publish.expiry",
+    "applianceforge.release.fetch.frames",
     "applianceforge.release.graph",
     "applianceforge.release.graph_file",
     "applianceforge.release.index",
-    "applianceforge.release.limits",
+    "applianceforge.release.fetch.limits",
     "applianceforge.release.manifest_file",
     "applianceforge.release.metadata_limits",
     "applianceforge.release.ordering",
-    "applianceforge.release.outlook",
+    "applianceforge.release.publish.outlook",
     "applianceforge.release.planner",
     "applianceforge.release.planner_findings",
     "applianceforge.release.planner_picture",
-    "applianceforge.release.readiness",
-    "applianceforge.release.repository_state",
+    "applianceforge.release.update.readiness",
+    "applianceforge.release.publish.state",
     "applianceforge.release.requests",
     "applianceforge.release.reuse",
-    "applianceforge.release.settings",
+    "applianceforge.release.update.settings",
     "applianceforge.release.share",
-    "applianceforge.release.source",
-    "applianceforge.release.window",
+    "applianceforge.release.fetch.source",
+    "applianceforge.release.update.window",
 )
 IMPURE = {"os", "subprocess", "socket", "shutil", "tempfile", "time", "logging"}
 
@@ -147,6 +147,29 @@ def floor_violations(modules: dict[str, set[str]]) -> list[str]:
     return wrong
 
 
+# Of the release's parts: what the vendor runs and what a box runs do not know each other, and what
+# both share knows neither.
+KNOWN_TO = {
+    "publish": {"publish"},
+    "fetch": {"fetch", "update"},
+    "update": {"update"},
+}
+
+
+def release_violations(modules: dict[str, set[str]]) -> list[str]:
+    def part(name: str) -> str:
+        parts = name.split(".")
+        return parts[2] if parts[1:2] == ["release"] and len(parts) > 2 else ""
+
+    return [
+        f"{module} imports {name}"
+        for module, imported in modules.items()
+        if module.startswith("applianceforge.release.")
+        for name in imported
+        if part(module) not in KNOWN_TO.get(part(name), {part(module)})
+    ]
+
+
 def impurities(modules: dict[str, set[str]]) -> list[str]:
     return [
         f"{module} imports {name}"
@@ -183,6 +206,10 @@ def test_every_package_has_a_floor() -> None:
 
 def test_imports_go_down() -> None:
     assert floor_violations(MODULES) == []
+
+
+def test_vendor_and_box_do_not_know_each_other() -> None:
+    assert release_violations(MODULES) == []
 
 
 def test_pure_modules_import_nothing_of_the_machine() -> None:
@@ -224,6 +251,11 @@ def test_no_import_inside_a_function() -> None:
     [
         ({"applianceforge.model.a": {"applianceforge.cli.b"}}, floor_violations),
         ({"applianceforge.migrate.a": {"applianceforge.release.b"}}, floor_violations),
+        ({"applianceforge.release.a": {"applianceforge.release.publish.b"}}, release_violations),
+        (
+            {"applianceforge.release.publish.a": {"applianceforge.release.update"}},
+            release_violations,
+        ),
         ({"applianceforge.formats.a": {"os.path"}}, impurities),
         ({"a": {"b"}, "b": {"c"}, "c": {"a"}}, circles),
     ],

@@ -11,9 +11,10 @@ from applianceforge.cli.summary import duration, size, visible
 from applianceforge.migrate import boot_overview, boot_services
 from applianceforge.migrate.boot_overview import Failure, Overview, SlotView
 from applianceforge.model.errors import ForgeError
-from applianceforge.release import settings_files, update_status
-from applianceforge.release.update_places import UpdatePlaces
-from applianceforge.release.update_status import Seen
+from applianceforge.release.update import settings_files
+from applianceforge.release.update import status as update_status
+from applianceforge.release.update.places import UpdatePlaces
+from applianceforge.release.update.status import Seen
 from applianceforge.slots import reasons
 from applianceforge.slots.places import BootPlaces
 

@@ -16,12 +16,13 @@ from applianceforge.cli.release_signing import init, publish, rotate_keys
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import ExpiredError, SlotError, UsageError
 from applianceforge.preflight import release_file
-from applianceforge.release import bundle, repository_status, staging, weighing
-from applianceforge.release.adding import Addition
-from applianceforge.release.expiry import State
 from applianceforge.release.graph import STABLE, WHOLE_FLEET, Offer
-from applianceforge.release.repository_layout import Layout
-from applianceforge.release.staging import (
+from applianceforge.release.publish import bundle, staging, weighing
+from applianceforge.release.publish import status as repository_status
+from applianceforge.release.publish.adding import Addition
+from applianceforge.release.publish.expiry import State
+from applianceforge.release.publish.layout import Layout
+from applianceforge.release.publish.staging import (
     Wish,
     leaves_32_bit_behind,
     only_through,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from applianceforge.release.repository import Repository
-from applianceforge.release.repository_layout import Layout
+from applianceforge.release.publish.layout import Layout
+from applianceforge.release.publish.repository import Repository
 from applianceforge.system.effects import Effects
 
 directory_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))

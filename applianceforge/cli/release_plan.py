@@ -19,17 +19,11 @@ from applianceforge.model.errors import NoWayError, UsageError
 from applianceforge.model.report import Finding
 from applianceforge.preflight import document
 from applianceforge.preflight.render import encodable, printable
-from applianceforge.release import (
-    ordering,
-    outlook,
-    planner_picture,
-    published,
-    repository,
-    staging,
-)
+from applianceforge.release import ordering, planner_picture
 from applianceforge.release.graph import STABLE, Graph, Offer
-from applianceforge.release.outlook import Outlook, Standing, Start
-from applianceforge.release.repository_layout import Layout
+from applianceforge.release.publish import outlook, published, repository, staging
+from applianceforge.release.publish.layout import Layout
+from applianceforge.release.publish.outlook import Outlook, Standing, Start
 
 _SCHEMA = 1
 _MACHINE_ID = re.compile(r"[0-9A-Fa-f]{32}")

@@ -11,12 +11,15 @@ from applianceforge.cli import release_view
 from applianceforge.cli.release_place import directory_argument, repository
 from applianceforge.cli.release_secrets import Passphrases
 from applianceforge.model.errors import RepositoryError, UsageError
-from applianceforge.release import keys, repository_state, repository_status, update_overlay
-from applianceforge.release.expiry import Role
 from applianceforge.release.graph import STABLE
-from applianceforge.release.keys import KeyPlaces, MadeKey
-from applianceforge.release.repository_layout import ROOT_OVERLAY, UPDATE_OVERLAY, Layout
-from applianceforge.release.rotation import Rotation, require_threshold
+from applianceforge.release.publish import keys
+from applianceforge.release.publish import state as repository_state
+from applianceforge.release.publish import status as repository_status
+from applianceforge.release.publish.expiry import Role
+from applianceforge.release.publish.keys import KeyPlaces, MadeKey
+from applianceforge.release.publish.layout import ROOT_OVERLAY, UPDATE_OVERLAY, Layout
+from applianceforge.release.publish.rotation import Rotation, require_threshold
+from applianceforge.release.update import overlay as update_overlay
 
 _PATH = click.Path(path_type=Path)
 

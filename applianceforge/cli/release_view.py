@@ -7,14 +7,14 @@ import click
 
 from applianceforge.cli.summary import counted, size
 from applianceforge.preflight.render import printable
-from applianceforge.release import repository_status
-from applianceforge.release.expiry import State
 from applianceforge.release.graph import Graph, Offer
-from applianceforge.release.keys import MadeKey
-from applianceforge.release.repository import Outcome
-from applianceforge.release.repository_status import Status
-from applianceforge.release.staging import told
-from applianceforge.release.weighing import Weight
+from applianceforge.release.publish import status as repository_status
+from applianceforge.release.publish.expiry import State
+from applianceforge.release.publish.keys import MadeKey
+from applianceforge.release.publish.repository import Outcome
+from applianceforge.release.publish.staging import told
+from applianceforge.release.publish.status import Status
+from applianceforge.release.publish.weighing import Weight
 
 _SCHEMA = 1
 _LONGEST = 1000

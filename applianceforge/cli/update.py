@@ -19,12 +19,12 @@ from applianceforge.cli.ending import undisturbed
 from applianceforge.cli.settle import root_option
 from applianceforge.cli.update_session import Session, opened, require_root
 from applianceforge.model.errors import ForgeError, NotConfirmedError, UsageError
-from applianceforge.release import readiness, recording, resuming
-from applianceforge.release.installation import Installed
-from applianceforge.release.intent import Consent
-from applianceforge.release.proposal import Proposal
-from applianceforge.release.source import Source
-from applianceforge.release.update import Update
+from applianceforge.release.fetch.source import Source
+from applianceforge.release.update import readiness, recording, resuming
+from applianceforge.release.update.applying import Update
+from applianceforge.release.update.installation import Installed
+from applianceforge.release.update.intent import Consent
+from applianceforge.release.update.proposal import Proposal
 from applianceforge.system.files import named_errors
 
 _DONE = 0

@@ -11,13 +11,13 @@ from applianceforge.cli import update_words
 from applianceforge.cli.summary import visible
 from applianceforge.cli.update_session import Session, require_root
 from applianceforge.model.errors import ForgeError
-from applianceforge.release import bundle_cache, readiness, recording, resuming
-from applianceforge.release.intent import Consent, Intent
-from applianceforge.release.proposal import Proposal
-from applianceforge.release.resuming import Next
-from applianceforge.release.source import Source
-from applianceforge.release.update import Update
-from applianceforge.release.window import is_due
+from applianceforge.release.fetch.source import Source
+from applianceforge.release.update import bundle_cache, readiness, recording, resuming
+from applianceforge.release.update.applying import Update
+from applianceforge.release.update.intent import Consent, Intent
+from applianceforge.release.update.proposal import Proposal
+from applianceforge.release.update.resuming import Next
+from applianceforge.release.update.window import is_due
 from applianceforge.system import files
 
 _DONE = 0

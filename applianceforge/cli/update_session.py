@@ -21,17 +21,18 @@ from applianceforge.migrate.workspace import Workspace
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import AccessDeniedError, ForgeError, SettingsError
 from applianceforge.preflight.checks_resources import DataSizes
-from applianceforge.release import gathering, proposal, update
-from applianceforge.release.gathering import Box
-from applianceforge.release.limits import Limits
+from applianceforge.release.fetch.limits import Limits
+from applianceforge.release.fetch.opening import open_source
+from applianceforge.release.fetch.source import Source
 from applianceforge.release.manifest import Manifest
-from applianceforge.release.opening import open_source
-from applianceforge.release.proposal import Proposal
-from applianceforge.release.source import Source
-from applianceforge.release.trust import Trust
-from applianceforge.release.update import Surroundings
-from applianceforge.release.update_lock import only_update
-from applianceforge.release.update_places import UpdatePlaces
+from applianceforge.release.update import applying as update
+from applianceforge.release.update import gathering, proposal
+from applianceforge.release.update.applying import Surroundings
+from applianceforge.release.update.gathering import Box
+from applianceforge.release.update.lock import only_update
+from applianceforge.release.update.places import UpdatePlaces
+from applianceforge.release.update.proposal import Proposal
+from applianceforge.release.update.trust import Trust
 from applianceforge.slots.places import BootPlaces
 from applianceforge.system import files, programs
 from applianceforge.system.effects import Effects

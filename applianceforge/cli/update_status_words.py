@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from applianceforge.cli.summary import duration, size
-from applianceforge.release.update_status import Seen, UpdateState
+from applianceforge.release.update.status import Seen, UpdateState
 from applianceforge.slots.places import Release
 
 _LARGEST_SHOWN = 1e18

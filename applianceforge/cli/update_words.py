@@ -13,13 +13,13 @@ from applianceforge.model.architecture import Architecture
 from applianceforge.model.report import Severity
 from applianceforge.preflight import render
 from applianceforge.preflight.document import findings
-from applianceforge.release import readiness
 from applianceforge.release.graph import Offer
-from applianceforge.release.installation import Installed
 from applianceforge.release.manifest import Manifest
-from applianceforge.release.proposal import Proposal
-from applianceforge.release.recording import judged
-from applianceforge.release.update_status import UpdateState
+from applianceforge.release.update import readiness
+from applianceforge.release.update.installation import Installed
+from applianceforge.release.update.proposal import Proposal
+from applianceforge.release.update.recording import judged
+from applianceforge.release.update.status import UpdateState
 
 SCHEMA = 1
 
@@ -168,7 +168,7 @@ def fields(
     done: bool = False,
     restarts: bool = False,
 ) -> dict[str, Any]:
-    """Return the same for a program; `update.schema.json` beside `release` is its schema.
+    """Return the same for a program; `release/update/update.schema.json` is its schema.
 
     Args:
         installed: What came of an installation.

@@ -1,1 +1,1 @@
-"""Releases: which there are, who may take them, how they are trusted, fetched and installed."""
+"""What releases are, and the ways from one to another: shared by the vendor and the boxes."""

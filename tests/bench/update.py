@@ -13,8 +13,9 @@ from pathlib import Path
 from rich.console import Console
 
 from applianceforge.preflight.requirements import Release
-from applianceforge.release import bundle, manifest_file
+from applianceforge.release import manifest_file
 from applianceforge.release.manifest import Manifest
+from applianceforge.release.publish import bundle
 from applianceforge.slots import images
 from applianceforge.slots.images import Image
 from applianceforge.system.effects import Effects
@@ -30,15 +31,16 @@ _ROUNDS = 7
 _SPARE_BYTES = 4 << 20
 _PACKAGE = "less"
 _ANCHOR = '"ca-certificates",'
-_ROOT = Path(bundle.__file__).parent.parent.parent
+_ROOT = Path(bundle.__file__).parents[3]
 
 # A process of its own: its memory is that of an update, with all that the command has loaded.
 _DRIVER = """
 import json, re, sys, time
 from pathlib import Path
-import applianceforge.release.update
-from applianceforge.release import index, installation, manifest_file
-from applianceforge.release.directory_source import DirectorySource
+import applianceforge.release.update.applying
+from applianceforge.release import index, manifest_file
+from applianceforge.release.update import installation
+from applianceforge.release.fetch.directory_source import DirectorySource
 from applianceforge.slots.disk import BootDisk
 from applianceforge.slots.environment import Loader
 from applianceforge.slots.layout import Slot

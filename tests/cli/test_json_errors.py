@@ -18,12 +18,12 @@ import jsonschema
 import pytest
 
 import applianceforge.model
-import applianceforge.release
+import applianceforge.release.update
 from applianceforge.cli import main, release, update
 from applianceforge.migrate.tree import ProgramTree
 from applianceforge.model import error_document, errors
 from applianceforge.model.errors import ForgeError, InhibitedError
-from applianceforge.release.source import MissingFileError
+from applianceforge.release.fetch.source import MissingFileError
 from applianceforge.slots.layout import Slot
 from tests.appliance import cluster
 from tests.appliance.cache import CHECKOUT
@@ -60,7 +60,7 @@ def schema(package: Any, name: str) -> jsonschema.Draft202012Validator:
 
 
 ERRORS = schema(applianceforge.model, "error.schema.json")
-UPDATES = schema(applianceforge.release, "update.schema.json")
+UPDATES = schema(applianceforge.release.update, "update.schema.json")
 
 
 def held(said: Said, name: str, status: int) -> dict[str, Any]:

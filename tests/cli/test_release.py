@@ -19,7 +19,7 @@ from applianceforge.cli import main as others
 from applianceforge.model.architecture import Architecture
 from applianceforge.preflight import release_file
 from applianceforge.preflight.requirements import Release
-from applianceforge.release import settings
+from applianceforge.release.update import settings
 from tests.release.vendor import Box, Vendor
 
 Run = Callable[..., int]

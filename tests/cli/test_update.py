@@ -16,9 +16,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-import applianceforge.release
+import applianceforge.release.update
 from applianceforge.cli import update
-from applianceforge.release.intent import Phase
+from applianceforge.release.update.intent import Phase
 from applianceforge.slots.layout import Slot
 from tests.appliance.cache import CHECKOUT
 from tests.migrate.boxes import NOBODY, command
@@ -27,7 +27,7 @@ from tests.release.server import Fault, Kind, Server
 from tests.release.updating import AMD64, Maker, UpdatedBox, updated_box, usual_releases
 
 SCHEMA = json.loads(
-    (Path(applianceforge.release.__file__).parent / "update.schema.json").read_text()
+    (Path(applianceforge.release.update.__file__).parent / "update.schema.json").read_text()
 )
 PAYLOAD = "*.payload.zst"
 PATIENCE_S = 60
@@ -288,7 +288,7 @@ def loaded(module: str) -> set[str]:
 @pytest.mark.parametrize("module", ["applianceforge.cli.appliance", "applianceforge.cli.main"])
 def test_other_commands_do_without_what_proves_a_repository(module: str) -> None:
     found = loaded(module)
-    assert "applianceforge.release.update_status" in found
+    assert "applianceforge.release.update.status" in found
     for name in ("tuf", "securesystemslib", "urllib3"):
         assert name not in found, name
 

@@ -9,7 +9,7 @@ import pytest
 
 from applianceforge.cli.update_status_words import concerns, lines
 from applianceforge.model.architecture import Architecture
-from applianceforge.release.update_status import Seen, UpdateState
+from applianceforge.release.update.status import Seen, UpdateState
 from applianceforge.slots.places import Release
 from tests.migrate.appliances import appliance
 from tests.migrate.boxes import applianceforge

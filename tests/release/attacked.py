@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from applianceforge.release.child_source import ChildSource
-from applianceforge.release.http_source import HttpSource
-from applianceforge.release.limits import HttpSettings, Limits
-from applianceforge.release.source import Source
-from applianceforge.release.trust import Trust
+from applianceforge.release.fetch.child_source import ChildSource
+from applianceforge.release.fetch.http_source import HttpSource
+from applianceforge.release.fetch.limits import HttpSettings, Limits
+from applianceforge.release.fetch.source import Source
+from applianceforge.release.update.trust import Trust
 from applianceforge.system.effects import Effects
 from tests.release.metadata_repository import APPLIANCE, MetadataRepository, gateway
 from tests.release.server import Fault, Server

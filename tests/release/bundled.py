@@ -11,10 +11,11 @@ from pathlib import Path
 
 from applianceforge.model.architecture import Architecture
 from applianceforge.preflight.requirements import Release
-from applianceforge.release import bundle, index
+from applianceforge.release import index
 from applianceforge.release.index import Index
-from applianceforge.release.installation import Installed, install
 from applianceforge.release.manifest import Manifest
+from applianceforge.release.publish import bundle
+from applianceforge.release.update.installation import Installed, install
 from applianceforge.slots import states
 from applianceforge.slots.disk import BootDisk
 from applianceforge.slots.environment import Loader

@@ -14,9 +14,10 @@ from applianceforge.formats import zstd_seekable
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import SlotError, WrongBundleError
 from applianceforge.preflight.requirements import Release
-from applianceforge.release import bundle, cutting, index, manifest_file
+from applianceforge.release import index, manifest_file
 from applianceforge.release.index import BLOCK_BYTES
 from applianceforge.release.manifest import Manifest
+from applianceforge.release.publish import bundle, cutting
 from applianceforge.release.reuse import digests_of
 from applianceforge.slots.sealing import SEAL_AT, SEAL_BYTES
 from applianceforge.system.effects import Effects

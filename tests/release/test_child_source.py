@@ -20,13 +20,13 @@ from applianceforge.model.errors import (
     ServerAnswerError,
     SettingsError,
 )
-from applianceforge.release import frames
-from applianceforge.release.child_source import ChildSource, clean, command
-from applianceforge.release.directory_source import DirectorySource
-from applianceforge.release.frames import Frame, FrameError
-from applianceforge.release.limits import HttpSettings, Limits
-from applianceforge.release.opening import open_source, user_of
-from applianceforge.release.source import MissingFileError, Source
+from applianceforge.release.fetch import frames
+from applianceforge.release.fetch.child_source import ChildSource, clean, command
+from applianceforge.release.fetch.directory_source import DirectorySource
+from applianceforge.release.fetch.frames import Frame, FrameError
+from applianceforge.release.fetch.limits import HttpSettings, Limits
+from applianceforge.release.fetch.opening import open_source, user_of
+from applianceforge.release.fetch.source import MissingFileError, Source
 from applianceforge.system import programs
 from applianceforge.system.effects import Effects
 from applianceforge.system.programs import Command, User
@@ -152,7 +152,7 @@ def test_no_process_is_left(server: Server) -> None:
 def test_it_dies_with_us(server: Server, tmp_path: Path) -> None:
     script = textwrap.dedent(f"""
         import os, signal
-        from applianceforge.release.opening import open_source
+        from applianceforge.release.fetch.opening import open_source
         with open_source({server.url!r}) as source:
             b"".join(source.fetch("file", {SIZE}))
             print(source.pid, flush=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as some
 
-from applianceforge.release import cutting
-from applianceforge.release.cutting import ZEROS, cut
 from applianceforge.release.index import MOST_FRAME_BLOCKS
+from applianceforge.release.publish import cutting
+from applianceforge.release.publish.cutting import ZEROS, cut
 
 KNOWN = some.lists(some.sampled_from([ZEROS, 0, 1, 2, 3]), min_size=1, max_size=3000)
 

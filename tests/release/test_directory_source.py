@@ -12,9 +12,9 @@ from applianceforge.model.errors import (
     ServerAnswerError,
     SettingsError,
 )
-from applianceforge.release.directory_source import DirectorySource
-from applianceforge.release.source import CHUNK_BYTES, MissingFileError
-from applianceforge.release.trust import Trust
+from applianceforge.release.fetch.directory_source import DirectorySource
+from applianceforge.release.fetch.source import CHUNK_BYTES, MissingFileError
+from applianceforge.release.update.trust import Trust
 from applianceforge.system.effects import Effects
 from tests.release.attacked import NOW_S
 from tests.release.metadata_repository import gateway

@@ -24,10 +24,10 @@ from applianceforge.model.errors import (
     ServerAnswerError,
     SettingsError,
 )
-from applianceforge.release.answers import Asked, Expected, expected
-from applianceforge.release.http_source import HttpSource
-from applianceforge.release.limits import HttpSettings, Limits
-from applianceforge.release.source import CHUNK_BYTES, MissingFileError
+from applianceforge.release.fetch.answers import Asked, Expected, expected
+from applianceforge.release.fetch.http_source import HttpSource
+from applianceforge.release.fetch.limits import HttpSettings, Limits
+from applianceforge.release.fetch.source import CHUNK_BYTES, MissingFileError
 from tests.release.server import Fault, Kind, Server
 
 SIZE = 300_000

@@ -25,8 +25,9 @@ from applianceforge.model.errors import (
     SlotError,
     WrongBundleError,
 )
-from applianceforge.release import bundle, index
+from applianceforge.release import index
 from applianceforge.release.index import BLOCK_BYTES
+from applianceforge.release.publish import bundle
 from applianceforge.slots.layout import Slot
 from applianceforge.slots.sealing import SEAL_AT, SEAL_BYTES
 from applianceforge.slots.states import State
@@ -339,7 +340,7 @@ class Unreadable(InPlace):
 
 def test_a_running_slot_that_cannot_be_read(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     Unreadable.struck = 0
-    monkeypatch.setattr("applianceforge.release.installation.InPlace", Unreadable)
+    monkeypatch.setattr("applianceforge.release.update.installation.InPlace", Unreadable)
     box.install(opening=lambda path: InPlace(path, Effects()))
     assert Unreadable.struck == 1
     assert box.written == box.content

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from applianceforge.model.architecture import Architecture
-from applianceforge.release import intent
-from applianceforge.release.intent import MOST_ATTEMPTS, MOST_DAYS, Consent, Intent, Phase
+from applianceforge.release.update import intent
+from applianceforge.release.update.intent import MOST_ATTEMPTS, MOST_DAYS, Consent, Intent, Phase
 from applianceforge.system.effects import Effects
 
 SINCE = 1_790_000_000.0

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
 
 from applianceforge.model.errors import ForgeError, SigningKeyError
-from applianceforge.release import keys
-from applianceforge.release.expiry import Role
-from applianceforge.release.keys import KeyPlaces, MadeKey
+from applianceforge.release.publish import keys
+from applianceforge.release.publish.expiry import Role
+from applianceforge.release.publish.keys import KeyPlaces, MadeKey
 from applianceforge.system.effects import Effects
 from tests.release.vendor import Vendor, no_secrets
 

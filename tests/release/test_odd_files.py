@@ -15,8 +15,9 @@ from types import FrameType
 import pytest
 
 from applianceforge.model.errors import AlreadyRunningError, ForgeError, SettingsError
-from applianceforge.release import bundle_cache, intent, update_status
-from applianceforge.release.update_lock import only_update
+from applianceforge.release.update import bundle_cache, intent
+from applianceforge.release.update import status as update_status
+from applianceforge.release.update.lock import only_update
 from applianceforge.slots import floor, history
 from applianceforge.slots.layout import Slot
 from applianceforge.slots.places import BootPlaces, read_epoch

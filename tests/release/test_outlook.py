@@ -13,10 +13,10 @@ from hypothesis import strategies as some
 
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.report import Severity
-from applianceforge.release import outlook
 from applianceforge.release.graph import Graph, Offer
-from applianceforge.release.outlook import BEHIND_CROSSING, Outlook, Standing, Start
 from applianceforge.release.planner import Installed, plan
+from applianceforge.release.publish import outlook
+from applianceforge.release.publish.outlook import BEHIND_CROSSING, Outlook, Standing, Start
 from tests.release.graphs import (
     AMD64,
     CAPABLE,

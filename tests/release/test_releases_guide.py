@@ -12,7 +12,7 @@ from applianceforge.cli import release
 from applianceforge.model.architecture import Architecture
 from applianceforge.preflight import release_file
 from applianceforge.preflight.requirements import Release
-from applianceforge.release.expiry import Role
+from applianceforge.release.publish.expiry import Role
 from tests.release.vendor import Box, Vendor
 
 GUIDE = Path(__file__).parents[2] / "docs/releases.md"

@@ -27,23 +27,20 @@ from applianceforge.model.errors import (
     WrongClockError,
 )
 from applianceforge.preflight.requirements import Release
-from applianceforge.release import (
-    adding,
-    manifest_file,
-    repository_layout,
-    repository_state,
-    repository_status,
-    staging,
-)
-from applianceforge.release.adding import Addition
-from applianceforge.release.directory_source import DirectorySource
-from applianceforge.release.expiry import DAY_S, Role, State
+from applianceforge.release import manifest_file
+from applianceforge.release.fetch.directory_source import DirectorySource
 from applianceforge.release.graph import Graph, Offer
-from applianceforge.release.keys import KeyPlaces
-from applianceforge.release.repository import Repository
-from applianceforge.release.repository_layout import Layout
-from applianceforge.release.staging import Wish
-from applianceforge.release.trust import Trust
+from applianceforge.release.publish import adding, staging
+from applianceforge.release.publish import layout as repository_layout
+from applianceforge.release.publish import state as repository_state
+from applianceforge.release.publish import status as repository_status
+from applianceforge.release.publish.adding import Addition
+from applianceforge.release.publish.expiry import DAY_S, Role, State
+from applianceforge.release.publish.keys import KeyPlaces
+from applianceforge.release.publish.layout import Layout
+from applianceforge.release.publish.repository import Repository
+from applianceforge.release.publish.staging import Wish
+from applianceforge.release.update.trust import Trust
 from applianceforge.slots.images import Image
 from applianceforge.system.effects import Effects
 from applianceforge.system.progress import NoProgress

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from applianceforge.model.errors import ForgeError, SettingsError
-from applianceforge.release import staging
 from applianceforge.release.graph import Graph
-from applianceforge.release.repository import read_state
-from applianceforge.release.repository_layout import Layout
+from applianceforge.release.publish import staging
+from applianceforge.release.publish.layout import Layout
+from applianceforge.release.publish.repository import read_state
 
 NOTHING = Graph("gateway", ())
 

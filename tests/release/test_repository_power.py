@@ -10,10 +10,11 @@ from tuf.api.exceptions import UnsignedMetadataError
 
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import RepositoryError
-from applianceforge.release import outgoing, repository_status
-from applianceforge.release.expiry import Role
-from applianceforge.release.outgoing import Change
-from applianceforge.release.repository_layout import Layout
+from applianceforge.release.publish import outgoing
+from applianceforge.release.publish import status as repository_status
+from applianceforge.release.publish.expiry import Role
+from applianceforge.release.publish.layout import Layout
+from applianceforge.release.publish.outgoing import Change
 from applianceforge.system.effects import Effects
 from tests.release.vendor import CutError, Seen, Vendor, cutting
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from applianceforge.model.errors import PayloadError
-from applianceforge.release.arriving import Arriving
+from applianceforge.release.fetch.arriving import Arriving
 from applianceforge.release.index import Frame
 from applianceforge.release.requests import requests_for
 

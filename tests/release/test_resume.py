@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from applianceforge.release.installation import Installed
+from applianceforge.release.update.installation import Installed
 from applianceforge.slots.states import State
 from tests.release.bundled import Box, Files, box_of, kill_after, noise
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from applianceforge.model.errors import SigningKeyError
-from applianceforge.release import keys, repository_layout, repository_state
-from applianceforge.release.expiry import Role
-from applianceforge.release.keys import KeyPlaces
-from applianceforge.release.repository_status import look
-from applianceforge.release.rotation import Rotation
+from applianceforge.release.publish import keys
+from applianceforge.release.publish import layout as repository_layout
+from applianceforge.release.publish import state as repository_state
+from applianceforge.release.publish.expiry import Role
+from applianceforge.release.publish.keys import KeyPlaces
+from applianceforge.release.publish.rotation import Rotation
+from applianceforge.release.publish.status import look
 from tests.release.vendor import NUMBERS, THRESHOLDS, Vendor, no_secrets
 
 

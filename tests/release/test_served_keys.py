@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from applianceforge.model.errors import SigningKeyError
-from applianceforge.release import repository_status
-from applianceforge.release.repository_layout import require_no_key_served
+from applianceforge.release.publish import status as repository_status
+from applianceforge.release.publish.layout import require_no_key_served
 from tests.migrate.boxes import applianceforge as command
 from tests.release.vendor import Vendor
 

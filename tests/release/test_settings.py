@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-import applianceforge.release
+import applianceforge.release.update
 from applianceforge.model.errors import SettingsError
-from applianceforge.release import settings_files
-from applianceforge.release.settings import UpdateSettings, decode
-from applianceforge.release.update_places import UpdatePlaces
-from applianceforge.release.window import Window
+from applianceforge.release.update import settings_files
+from applianceforge.release.update.places import UpdatePlaces
+from applianceforge.release.update.settings import UpdateSettings, decode
+from applianceforge.release.update.window import Window
 from tests.appliance.cache import CHECKOUT
 
-EXAMPLE = Path(applianceforge.release.__file__).parent / "example.toml"
+EXAMPLE = Path(applianceforge.release.update.__file__).parent / "example.toml"
 SHIPPED = CHECKOUT / "images/overlay-update/etc/applianceforge/update.toml"
 VENDOR = """schema = 1
 repository = "https://updates.example/"

@@ -22,11 +22,11 @@ from applianceforge.model.errors import (
     SignatureError,
 )
 from applianceforge.release import clock, graph_file, manifest_file, metadata_limits
-from applianceforge.release.directory_source import DirectorySource
+from applianceforge.release.fetch.directory_source import DirectorySource
+from applianceforge.release.fetch.http_source import HttpSource
 from applianceforge.release.graph import Graph
-from applianceforge.release.http_source import HttpSource
-from applianceforge.release.trust import Trust
-from applianceforge.release.trust_cache import TrustCache
+from applianceforge.release.update.trust import Trust
+from applianceforge.release.update.trust_cache import TrustCache
 from applianceforge.system.effects import Effect, Effects
 from tests.release.attacked import (
     DAY_S,

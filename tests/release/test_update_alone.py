@@ -13,9 +13,9 @@ import pytest
 
 from applianceforge.cli.update_session import Session
 from applianceforge.model.errors import NetworkError, PayloadError, SlotError
-from applianceforge.release import intent
-from applianceforge.release.intent import MOST_ATTEMPTS, Consent, Phase
-from applianceforge.release.update import Update
+from applianceforge.release.update import intent
+from applianceforge.release.update.applying import Update
+from applianceforge.release.update.intent import MOST_ATTEMPTS, Consent, Phase
 from applianceforge.slots.environment import Loader
 from applianceforge.slots.layout import Slot
 from applianceforge.system.effects import Effect, Effects

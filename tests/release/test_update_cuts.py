@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from applianceforge.release.intent import Phase
+from applianceforge.release.update.intent import Phase
 from applianceforge.slots.layout import Slot
 from applianceforge.system.effects import Effects
 from tests.migrate.appliances import cut_at

@@ -7,9 +7,9 @@ from dataclasses import fields
 
 from applianceforge.cli.update import update_command
 from applianceforge.model import errors
-from applianceforge.release.intent import MOST_ATTEMPTS, MOST_DAYS
-from applianceforge.release.settings import UpdateSettings
-from applianceforge.release.window import Window
+from applianceforge.release.update.intent import MOST_ATTEMPTS, MOST_DAYS
+from applianceforge.release.update.settings import UpdateSettings
+from applianceforge.release.update.window import Window
 from tests.appliance.cache import CHECKOUT
 
 TEXT = (CHECKOUT / "docs/updating.md").read_text()

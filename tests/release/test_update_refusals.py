@@ -34,7 +34,7 @@ from applianceforge.model.errors import (
     WrongBundleError,
     WrongClockError,
 )
-from applianceforge.release.update_lock import only_update
+from applianceforge.release.update.lock import only_update
 from applianceforge.slots.layout import Slot
 from tests.cpuid.table import facts, hidden, named
 from tests.migrate.test_boot_settle import SCHEMA

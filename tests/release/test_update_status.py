@@ -12,15 +12,15 @@ from typing import Any
 import jsonschema
 import pytest
 
-import applianceforge.release
+import applianceforge.release.update
 from applianceforge.model.architecture import Architecture
-from applianceforge.release import update_status
-from applianceforge.release.update_status import Named, Result, Story, UpdateState, UpdateStatus
+from applianceforge.release.update import status as update_status
+from applianceforge.release.update.status import Named, Result, Story, UpdateState, UpdateStatus
 from applianceforge.system.effects import Effects
 from applianceforge.system.progress import StepAdvanced, StepEnded, StepStarted
 
 SCHEMA = json.loads(
-    (Path(applianceforge.release.__file__).parent / "update-status.schema.json").read_text()
+    (Path(applianceforge.release.update.__file__).parent / "update-status.schema.json").read_text()
 )
 STORY = Story(
     Named("1.0.0", Architecture.I386),

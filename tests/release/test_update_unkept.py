@@ -18,9 +18,9 @@ from applianceforge.model.errors import (
     DiskFullError,
     RollbackError,
 )
-from applianceforge.release import gathering
-from applianceforge.release.intent import Phase
-from applianceforge.release.update_lock import only_update
+from applianceforge.release.update import gathering
+from applianceforge.release.update.intent import Phase
+from applianceforge.release.update.lock import only_update
 from applianceforge.slots.layout import Slot
 from tests.release.updating import AMD64, Maker, UpdatedBox, updated_box, usual_releases
 

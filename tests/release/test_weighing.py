@@ -11,11 +11,13 @@ import pytest
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import PayloadError
 from applianceforge.preflight.requirements import Release
-from applianceforge.release import adding, index, installation, published, staging, weighing
-from applianceforge.release.adding import Addition
-from applianceforge.release.directory_source import DirectorySource
+from applianceforge.release import index
+from applianceforge.release.fetch.directory_source import DirectorySource
 from applianceforge.release.graph import Graph, Offer
 from applianceforge.release.manifest import Manifest
+from applianceforge.release.publish import adding, published, staging, weighing
+from applianceforge.release.publish.adding import Addition
+from applianceforge.release.update import installation
 from applianceforge.slots.disk import BootDisk
 from applianceforge.slots.environment import Loader
 from applianceforge.slots.layout import Slot

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from applianceforge.release.window import Window, is_due
+from applianceforge.release.update.window import Window, is_due
 
 NIGHT = Window.parse("02:00-05:00")
 OVER_MIDNIGHT = Window.parse("22:30-04:00")

@@ -20,15 +20,15 @@ from applianceforge.formats.bootenv import KNOWN_GOOD, NOT_BOOTABLE, Environment
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import SlotError
 from applianceforge.preflight.requirements import Release
-from applianceforge.release import intent
-from applianceforge.release.adding import Addition
+from applianceforge.release.fetch.limits import Limits
 from applianceforge.release.graph import Offer
-from applianceforge.release.intent import Consent, Intent
-from applianceforge.release.limits import Limits
-from applianceforge.release.proposal import Proposal
-from applianceforge.release.repository import Outcome
-from applianceforge.release.update import Update
-from applianceforge.release.update_places import UpdatePlaces
+from applianceforge.release.publish.adding import Addition
+from applianceforge.release.publish.repository import Outcome
+from applianceforge.release.update import intent
+from applianceforge.release.update.applying import Update
+from applianceforge.release.update.intent import Consent, Intent
+from applianceforge.release.update.places import UpdatePlaces
+from applianceforge.release.update.proposal import Proposal
 from applianceforge.slots import description, selector, writing
 from applianceforge.slots.description import Description
 from applianceforge.slots.layout import ENVIRONMENT_COPIES, GOOD_MARKER, Slot

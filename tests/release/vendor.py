@@ -12,15 +12,17 @@ from tuf.ngclient import FetcherInterface, Updater
 
 from applianceforge.model.architecture import Architecture
 from applianceforge.preflight.requirements import Release
-from applianceforge.release import graph_file, keys, manifest_file, repository_state
-from applianceforge.release.adding import Addition
-from applianceforge.release.expiry import Role
+from applianceforge.release import graph_file, manifest_file
 from applianceforge.release.graph import Graph, Offer
-from applianceforge.release.keys import KeyPlaces, MadeKey
 from applianceforge.release.manifest import Manifest
-from applianceforge.release.repository import Outcome, Repository
-from applianceforge.release.repository_layout import Layout
-from applianceforge.release.rotation import Rotation
+from applianceforge.release.publish import keys
+from applianceforge.release.publish import state as repository_state
+from applianceforge.release.publish.adding import Addition
+from applianceforge.release.publish.expiry import Role
+from applianceforge.release.publish.keys import KeyPlaces, MadeKey
+from applianceforge.release.publish.layout import Layout
+from applianceforge.release.publish.repository import Outcome, Repository
+from applianceforge.release.publish.rotation import Rotation
 from applianceforge.slots import description
 from applianceforge.slots.description import Description
 from applianceforge.system.effects import Effect, Effects

@@ -1,0 +1,1 @@
+"""The vendor's repository: keys, releases, signatures, and what is led where."""
