@@ -96,6 +96,7 @@ PURE = (
     "applianceforge.release.metadata_limits",
     "applianceforge.release.ordering",
     "applianceforge.release.publish.outlook",
+    "applianceforge.release.publish.remedies",
     "applianceforge.release.planner",
     "applianceforge.release.planner_findings",
     "applianceforge.release.planner_picture",

@@ -83,7 +83,7 @@ def plan(
     width = None if architecture is None else Architecture(architecture)
     kinds = _kinds((served, graph), version, width, channel, long_mode)
     now_s = time.time()
-    found = tuple(outlook.see(graph, one, now_s, machine_id) for one in kinds)
+    found = tuple(outlook.see(graph, one, now_s, machine_id, str(directory)) for one in kinds)
     stranded = any(one.standing is Standing.STRANDED for one in found)
     status = NoWayError.exit_status if stranded else 0
     if as_json:

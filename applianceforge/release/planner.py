@@ -39,8 +39,8 @@ one that this machine meets first.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from applianceforge.cpuid.verdict import Capability, Verdict
 from applianceforge.model.architecture import Architecture
@@ -93,12 +93,14 @@ class Plan:
         report: Why it goes no further. Inhibitors are what somebody has to mend; what only takes
             time, or has to be asked for, is information. Empty if there is nothing newer, or if the
             goal is what was asked for.
+        held_by: For findings about one release, by their key: that release.
     """
 
     installed: Installed
     goal: Offer | None
     hops: tuple[Offer, ...]
     report: Report
+    held_by: Mapping[str, Offer] = field(default_factory=dict)
 
 
 def plan(graph: Graph, installed: Installed, host: Host, wanted: str = "") -> Plan:
@@ -124,18 +126,22 @@ def plan(graph: Graph, installed: Installed, host: Host, wanted: str = "") -> Pl
         goals = [node for node in found if node.version == search.wanted]
         if goals:
             way = search.way(layers, max(goals, key=_order))
-            return _plan(installed, way, Report())
+            return _plan(installed, way, Report(), {})
         reached = max(found, key=_order, default=search.start)
         unreachable = planner_findings.not_reachable(wanted, installed.version)
-        return _plan(installed, (), Report([unreachable, *search.why(reached)]))
+        findings, held_by = search.why(reached)
+        return _plan(installed, (), Report([unreachable, *findings]), held_by)
     reached = max(found, key=_order, default=search.start)
     way = search.way(layers, reached) if found else ()
-    return _plan(installed, way, Report(search.why(reached)))
+    findings, held_by = search.why(reached)
+    return _plan(installed, way, Report(findings), held_by)
 
 
-def _plan(installed: Installed, way: tuple[_Node, ...], report: Report) -> Plan:
+def _plan(
+    installed: Installed, way: tuple[_Node, ...], report: Report, held_by: Mapping[str, Offer]
+) -> Plan:
     hops = tuple(node.offer for node in way if node.offer is not None)
-    return Plan(installed, hops[-1] if hops else None, hops, report)
+    return Plan(installed, hops[-1] if hops else None, hops, report, held_by)
 
 
 def _refusal(graph: Graph, installed: Installed, host: Host, wanted: str) -> Finding | None:
@@ -328,8 +334,8 @@ class _Search:
             self._refused[kind] = any(one.severity is Severity.INHIBITOR for one in found)
         return self._refused[kind]
 
-    def why(self, reached: _Node) -> list[Finding]:
-        """Return why no way leads further, or to the version that was asked for.
+    def why(self, reached: _Node) -> tuple[list[Finding], dict[str, Offer]]:
+        """Return why no way leads further, or to what was asked for, and which releases hold it.
 
         What a release waits for may be another one that cannot be reached either. All of them are
         newer than what was reached, so they are looked at from the oldest on, and the reasons of
@@ -345,6 +351,7 @@ class _Search:
             if self.wanted == _NONE or node.version == self.wanted
         ]
         findings: list[Finding] = []
+        held_by: dict[str, Offer] = {}
         if not of_targets and self.wanted != _NONE:
             # All ways go over into 64 bits before they come there.
             findings.append(planner_findings.back_to_32(self._wanted_text))
@@ -358,7 +365,8 @@ class _Search:
             elif root.offer is not None:
                 names = tuple(node.name for node in behind)
                 findings.append(planner_findings.stop(reason, root.offer, names, self._host.floor))
-        return findings
+                held_by[reason.value] = root.offer
+        return findings, held_by
 
     def _stops(
         self, reached: _Node, node: _Node, older: list[tuple[_Node, dict[Reason, _Node]]]

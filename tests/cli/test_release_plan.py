@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -137,7 +138,7 @@ def test_one_kind_of_box(
     assert run("plan", "--version", "1.0.0", "--long-mode", "--id", drawn[5]) == 0
     said = capsys.readouterr().out
     assert "  waits      1.0.0 i386\n" in said
-    assert "$ applianceforge release offer DIR VERSION --share 100" in said
+    assert f"$ applianceforge release offer {line.layout.directory} 2.0.0 --share 100\n" in said
 
 
 def test_who_is_left_behind(
@@ -151,6 +152,7 @@ def test_who_is_left_behind(
     assert "  stranded   1.0.0 i386\n" in said
     assert "[release.barrier-withdrawn]" in said
     assert "What to do: Add a release that stands in for it\n" in said
+    assert "--slot NAME.slot --crossing --barrier --replaces 2.0.0\n" in said
     assert "Tell your vendor" not in said
     found = read("plan", status=78)
     assert found["exit_status"] == 78
@@ -160,6 +162,44 @@ def test_who_is_left_behind(
     # What is staged mends it.
     add(run, line, "2.0.1", AMD64, "--crossing", "--barrier", "--replaces", "2.0.0")
     assert standings(read("plan"))["1.0.0", True] == "newest"
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind", "mended", "status"),
+    [
+        (("withdraw", "2.0.0", "--reason", "It loses mail."), ("1.0.0", True), "newest", 0),
+        (("offer", "3.0.0", "--by-request"), ("2.0.0", True), "newest", 0),
+        # No crossing is above 2.1.0, so what has that release now misses one.
+        (("add", "2.1.0", "--architecture", "i386"), ("1.0.0", False), "processor", 78),
+    ],
+)
+def test_a_command_that_helps_is_carried_out_as_it_is_printed(
+    line: Vendor,
+    run: Run,
+    read: Read,
+    cause: tuple[str, ...],
+    kind: tuple[str, bool],
+    mended: str,
+    status: int,
+) -> None:
+    if cause[0] == "add":
+        add(run, line, "2.1.0", I386)
+    else:
+        assert run("publish", "--keys", line.keys) == 0
+        assert run(*cause) == 0
+    found = read("plan", status=78 if cause[0] != "offer" else 0)
+    assert standings(found)[kind] in ("stranded", "waits")
+    told = [
+        remedy["command"]
+        for box in found["boxes"]
+        if (box["version"], box["long_mode"]) == kind
+        for finding in box["findings"]
+        for remedy in finding["remedies"]
+        if remedy["command"] and "NAME.slot" not in remedy["command"]
+    ]
+    program, *words = shlex.split(told[0])
+    assert (program, release.main(words)) == ("applianceforge", 0)
+    assert standings(read("plan", status=status))[kind] == mended
 
 
 def test_boxes_with_a_release_that_is_dropped_are_not_forgotten(
@@ -178,7 +218,8 @@ def test_a_crossing_that_was_forgotten(
     assert run("plan") == 78
     said = capsys.readouterr().out
     assert "[release.no-crossing]" in said
-    assert "$ applianceforge release add DIR --slot NAME.slot --crossing\n" in said
+    command = f"$ applianceforge release add {vendor.layout.directory} --slot NAME.slot --crossing"
+    assert f"{command} --barrier\n" in said
 
 
 def test_a_32_bit_release_behind_the_crossing(

@@ -156,7 +156,7 @@ def test_remedies_are_the_vendors() -> None:
     found = seen(graph(wide("3", "2")), start("1", AMD64))
     (finding,) = found.plan.report.findings
     said = [f"{one.text} {one.command}" for one in finding.remedies]
-    assert "release add DIR" in said[0]
+    assert "release add DIR --slot NAME.slot --minimum-version 1" in said[0]
     assert not any("Tell your vendor" in one for one in said)
 
 

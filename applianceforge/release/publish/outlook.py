@@ -7,71 +7,24 @@ behind a crossing that is a barrier is out of reach for whoever has no long mode
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from applianceforge.cpuid.verdict import Capability, Verdict
 from applianceforge.model.architecture import Architecture
 from applianceforge.model.errors import NoWayError
-from applianceforge.model.report import Finding, Remedy, Report, Severity
+from applianceforge.model.report import Finding, Report, Severity
 from applianceforge.release import ordering, planner
 from applianceforge.release.graph import STABLE, WHOLE_FLEET, Graph, Offer
 from applianceforge.release.planner import Host, Installed, Plan
+from applianceforge.release.publish.remedies import Commands, no_barriers, remedies
 
 BEHIND_CROSSING = "release.behind-crossing"
 _HIGHEST_LEVEL = 4
 _WITH = Verdict(Capability.CAPABLE, True, "metal", None, _HIGHEST_LEVEL, ())
 _WITHOUT = Verdict(Capability.INCAPABLE, False, "metal", None, None, ())
 _OF_PROCESSOR = "processor."
-
-# What the planner says is for the owner of a box, who can only wait or ask.
-_REMEDIES = {
-    "release.barrier-withdrawn": (
-        Remedy(
-            "Add a release that stands in for it",
-            "applianceforge release add DIR --slot NAME.slot --replaces VERSION",
-        ),
-        Remedy("Or offer it again", "applianceforge release withdraw DIR VERSION --undo"),
-    ),
-    "release.no-crossing": (
-        Remedy(
-            "Add a release that takes 32-bit systems to 64 bits; if one of those that are staged"
-            " does, discard it and add it again",
-            "applianceforge release add DIR --slot NAME.slot --crossing",
-        ),
-    ),
-    "release.minimum-version": (
-        Remedy(
-            "Add a release in between, which can be installed over the older ones and is not older"
-            " than that",
-            "applianceforge release add DIR --slot NAME.slot --minimum-version VERSION",
-        ),
-        Remedy(
-            "Or, if it is staged and can be installed over older ones, discard it and add it again"
-            " with another --minimum-version",
-            "applianceforge release discard DIR",
-        ),
-    ),
-    "release.not-yet": (
-        Remedy(
-            "Nothing need be done; or let it begin earlier",
-            "applianceforge release offer DIR VERSION --since DATE",
-        ),
-    ),
-    "release.share": (
-        Remedy(
-            "Raise its share when it has proved itself",
-            "applianceforge release offer DIR VERSION --share 100",
-        ),
-    ),
-    "release.by-request": (
-        Remedy(
-            "Nothing need be done; or offer it to all",
-            "applianceforge release offer DIR VERSION --for-all",
-        ),
-    ),
-}
 
 
 class Standing(Enum):
@@ -155,7 +108,9 @@ def _order(start: Start) -> tuple[bool, str, bool, ordering.Key, str]:
     )
 
 
-def see(graph: Graph, start: Start, now_s: float, machine_id: str = "") -> Outlook:
+def see(
+    graph: Graph, start: Start, now_s: float, machine_id: str = "", directory: str = "DIR"
+) -> Outlook:
     """Return what a kind of box would be offered.
 
     Args:
@@ -163,17 +118,22 @@ def see(graph: Graph, start: Start, now_s: float, machine_id: str = "") -> Outlo
         start: The kind.
         now_s: Seconds since 1970.
         machine_id: Of a certain machine, for the shares; "" for one that each share takes in.
+        directory: Where the repository is, for the commands that help.
     """
     host = Host(machine_id, _WITH if start.long_mode else _WITHOUT, start.channel, now_s)
     shared = graph if machine_id else _for_the_whole_fleet(graph)
     found = planner.plan(shared, start.installed, host)
     findings = list(found.report.findings)
+    commands = Commands(graph, directory)
+    held_by = dict(found.held_by)
     standing = _standing(found.report)
     if standing in (Standing.WAITS, Standing.PROCESSOR):
-        behind = tuple(_in_the_end(graph, found, host))
+        behind, held_behind = _in_the_end(graph, found, host, commands)
         findings = [*behind, *findings]
+        held_by |= held_behind
         standing = Standing.STRANDED if behind else standing
-    told = Report(_for_the_vendor(one) for one in findings)
+    reached = _reached(found).version
+    told = Report(_for_the_vendor(one, held_by, reached, commands) for one in findings)
     hops = tuple(_as_offered(graph, hop) for hop in found.hops)
     goal = hops[-1] if hops else None
     return Outlook(start, replace(found, goal=goal, hops=hops, report=told), standing)
@@ -227,22 +187,34 @@ def _as_offered(graph: Graph, hop: Offer) -> Offer:
     )
 
 
-def _for_the_vendor(finding: Finding) -> Finding:
-    return finding._replace(remedies=_REMEDIES.get(finding.key, finding.remedies))
+def _reached(found: Plan) -> Installed:
+    goal = found.goal
+    return Installed(goal.version, goal.architecture) if goal else found.installed
 
 
-def _in_the_end(graph: Graph, found: Plan, host: Host) -> Iterator[Finding]:
+def _for_the_vendor(
+    finding: Finding, held_by: Mapping[str, Offer], reached: str, commands: Commands
+) -> Finding:
+    offer = held_by.get(finding.key)
+    mine = None if offer is None else remedies(finding.key, offer, reached, commands)
+    return finding if mine is None else finding._replace(remedies=mine)
+
+
+def _in_the_end(
+    graph: Graph, found: Plan, host: Host, commands: Commands
+) -> tuple[list[Finding], Mapping[str, Offer]]:
     """Return what will keep a box back where its way ends by now, however long it waits."""
     whole = _as_in_the_end(graph)
-    goal = found.goal
-    at = Installed(goal.version, goal.architecture) if goal else found.installed
-    after = planner.plan(whole, at, host)
-    yield from (one for one in after.report.findings if strands(one))
+    after = planner.plan(whole, _reached(found), host)
+    findings = [one for one in after.report.findings if strands(one)]
     if _standing(after.report) is Standing.PROCESSOR:
-        yield from _behind_crossing(whole, after, host)
+        findings += _behind_crossing(whole, after, host, commands)
+    return findings, after.held_by
 
 
-def _behind_crossing(graph: Graph, found: Plan, host: Host) -> Iterator[Finding]:
+def _behind_crossing(
+    graph: Graph, found: Plan, host: Host, commands: Commands
+) -> Iterator[Finding]:
     """Return that a 32-bit release could be had if no crossing were a barrier."""
     crossings = [
         one
@@ -257,31 +229,25 @@ def _behind_crossing(graph: Graph, found: Plan, host: Host) -> Iterator[Finding]
         ),
     )
     goal = planner.plan(without, found.installed, host).goal
-    reached = found.goal.version if found.goal else found.installed.version
+    reached = _reached(found).version
     if goal is None or ordering.compare(goal.version, reached) <= 0:
         return
     between = sorted(
         (
-            one.version
+            one
             for one in crossings
             if ordering.compare(found.installed.version, one.version) < 0
             and ordering.compare(one.version, goal.version) < 0
         ),
-        key=ordering.key,
+        key=lambda one: ordering.key(one.version),
     )
     yield Finding(
         BEHIND_CROSSING,
         Severity.INHIBITOR,
         f"Release {goal.version} i386 lies behind a crossing that is a barrier:"
-        f" {', '.join(between)}",
+        f" {', '.join(one.version for one in between)}",
         "No 32-bit system jumps over it, and without long mode none can install it: the newest"
         f" release for such a machine is {reached}.",
-        remedies=(
-            Remedy("Give the last 32-bit releases versions below that of the crossing"),
-            Remedy(
-                "Or let the crossing be no barrier",
-                "applianceforge release offer DIR VERSION --no-barrier",
-            ),
-        ),
+        remedies=no_barriers(between, commands),
         exit_status=NoWayError.exit_status,
     )
