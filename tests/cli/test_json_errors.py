@@ -32,7 +32,7 @@ from tests.migrate.backs import bare, crossed
 from tests.migrate.boxes import Said, command
 from tests.migrate.boxes import applianceforge as run
 from tests.release.server import Fault, Kind, Server
-from tests.release.updating import I386, Maker, UpdatedBox, crossed_box, updated_box, usual_releases
+from tests.release.updating import I386, Maker, UpdatedBox, crossed_box, updated_box
 from tests.release.vendor import Vendor
 
 DOCUMENT = CHECKOUT / "docs" / "exit-statuses.md"
@@ -73,16 +73,6 @@ def held(said: Said, name: str, status: int) -> dict[str, Any]:
     assert document["error"]["message"] in said.errors
     assert document["error"]["hint"] in said.errors
     return document
-
-
-@pytest.fixture(scope="module")
-def maker(tmp_path_factory: pytest.TempPathFactory) -> Maker:
-    return usual_releases(tmp_path_factory.mktemp("vendor"))
-
-
-@pytest.fixture
-def box(tmp_path: Path, maker: Maker) -> UpdatedBox:
-    return updated_box(tmp_path / "box", maker)
 
 
 # Every command.

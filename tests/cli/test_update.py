@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -24,7 +23,7 @@ from tests.appliance.cache import CHECKOUT
 from tests.migrate.boxes import NOBODY, command
 from tests.migrate.boxes import applianceforge as run
 from tests.release.server import Fault, Kind, Server
-from tests.release.updating import AMD64, Maker, UpdatedBox, updated_box, usual_releases
+from tests.release.updating import AMD64, Maker, UpdatedBox, updated_box
 
 SCHEMA = json.loads(
     (Path(applianceforge.release.update.__file__).parent / "update.schema.json").read_text()
@@ -32,22 +31,6 @@ SCHEMA = json.loads(
 PAYLOAD = "*.payload.zst"
 PATIENCE_S = 60
 UNITS = ("--resume", "--unattended")
-
-
-@pytest.fixture(scope="module")
-def maker(tmp_path_factory: pytest.TempPathFactory) -> Maker:
-    return usual_releases(tmp_path_factory.mktemp("vendor"))
-
-
-@pytest.fixture
-def box(tmp_path: Path, maker: Maker) -> UpdatedBox:
-    return updated_box(tmp_path, maker)
-
-
-@pytest.fixture
-def server(maker: Maker) -> Iterator[Server]:
-    with Server(maker.public) as running:
-        yield running
 
 
 def told(box: UpdatedBox, *options: str, status: int = 0) -> dict[str, object]:

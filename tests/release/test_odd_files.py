@@ -22,7 +22,7 @@ from applianceforge.slots import floor, history
 from applianceforge.slots.layout import Slot
 from applianceforge.slots.places import BootPlaces, read_epoch
 from tests.migrate.boxes import applianceforge as command
-from tests.release.updating import AMD64, Maker, UpdatedBox, updated_box, usual_releases
+from tests.release.updating import AMD64, UpdatedBox
 
 _PATIENCE_S = 60
 Putting = Callable[[Path], None]
@@ -95,16 +95,6 @@ def no_wait() -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture(scope="module")
-def maker(tmp_path_factory: pytest.TempPathFactory) -> Maker:
-    return usual_releases(tmp_path_factory.mktemp("vendor"))
-
-
-@pytest.fixture
-def box(tmp_path: Path, maker: Maker) -> UpdatedBox:
-    return updated_box(tmp_path, maker)
 
 
 def replaced(box: UpdatedBox, name: str, put: Putting) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -33,22 +33,6 @@ from tests.slots.slot_images import SIZE_MIB
 
 ALWAYS = "00:00-00:00"
 PAYLOAD = "*.payload.zst"
-
-
-@pytest.fixture(scope="module")
-def maker(tmp_path_factory: pytest.TempPathFactory) -> Maker:
-    return usual_releases(tmp_path_factory.mktemp("vendor"))
-
-
-@pytest.fixture
-def box(tmp_path: Path, maker: Maker) -> UpdatedBox:
-    return updated_box(tmp_path, maker)
-
-
-@pytest.fixture
-def server(maker: Maker) -> Iterator[Server]:
-    with Server(maker.public) as running:
-        yield running
 
 
 def loader(box: UpdatedBox) -> Loader:

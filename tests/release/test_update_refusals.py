@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,17 +52,6 @@ from tests.release.vendor import Vendor
 
 MOST_BYTES = 64 << 10
 TIB = 1 << 40
-
-
-@pytest.fixture(scope="module")
-def maker(tmp_path_factory: pytest.TempPathFactory) -> Maker:
-    return usual_releases(tmp_path_factory.mktemp("vendor"))
-
-
-@pytest.fixture
-def server(maker: Maker) -> Iterator[Server]:
-    with Server(maker.public) as running:
-        yield running
 
 
 @dataclass(frozen=True)

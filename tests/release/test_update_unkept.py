@@ -22,15 +22,10 @@ from applianceforge.release.update import gathering
 from applianceforge.release.update.intent import Phase
 from applianceforge.release.update.lock import only_update
 from applianceforge.slots.layout import Slot
-from tests.release.updating import AMD64, Maker, UpdatedBox, updated_box, usual_releases
+from tests.release.updating import AMD64, Maker, UpdatedBox, updated_box
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
 Spoiling = Callable[[Path], None]
-
-
-@pytest.fixture(scope="module")
-def maker(tmp_path_factory: pytest.TempPathFactory) -> Maker:
-    return usual_releases(tmp_path_factory.mktemp("vendor"))
 
 
 @pytest.fixture
