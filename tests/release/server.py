@@ -31,6 +31,7 @@ from urllib.parse import unquote, urlsplit
 
 _CHUNK_BYTES = 1 << 16
 FOREVER = -1
+_SETTLED_S = 70  # Longer than an answer waits for whoever does not read it.
 
 
 class Kind(Enum):
@@ -167,9 +168,13 @@ class Server:
         return sum(entry.bytes_sent for entry in self.log)
 
     def settled(self) -> Server:
-        """Wait until no answer is being given; who got the last byte may be ahead of the log."""
+        """Wait until no answer is being given: who has its last byte may be ahead of the log.
+
+        What was asked for and not begun to be answered is not waited for.
+        """
         with self._answered:
-            assert self._answered.wait_for(lambda: self._answering == 0, timeout=30)
+            ended = self._answered.wait_for(lambda: self._answering == 0, timeout=_SETTLED_S)
+            assert ended, f"of {self.asked[-5:]} one is still being answered"
         return self
 
     def faults(self, *faults: Fault) -> None:

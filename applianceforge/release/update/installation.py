@@ -18,9 +18,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +34,7 @@ from applianceforge.release.index import BLOCK_BYTES, Frame, Index, Run
 from applianceforge.release.manifest import Manifest
 from applianceforge.release.requests import requests_for
 from applianceforge.release.reuse import Blocks, digests_of
+from applianceforge.release.update.underway import Flushing, Underway
 from applianceforge.slots import images, sealing, states
 from applianceforge.slots.description import Description
 from applianceforge.slots.disk import BootDisk
@@ -50,8 +50,6 @@ from applianceforge.system.progress import Counter, ProgressSink, StepEnded, Ste
 _STEPS = 4
 # Two that unpack, one that waits for the disk, one that proves what it has, and its reader.
 _WORKERS = 5
-# So much is flushed at once; a power cut takes back at most twice as much, and a frame.
-_UNFLUSHED_BYTES = 24 << 20
 
 
 @dataclass(frozen=True)
@@ -244,18 +242,14 @@ class _Installation:
         total = sum(request.size_bytes for request in requests)
         # So much may be fetched and not written: what an interruption costs.
         most = max(frame.size_bytes for frame in self.index.frames)
-        waiting: deque[tuple[Frame, Future[None]]] = deque()
         with self._step("slot.fetch", "Fetch what is missing", 3, total) as counter:
-            pending = 0
-            flushing = _Flushing(self)
-
-            def take_oldest() -> None:
-                nonlocal pending
-                frame, future = waiting.popleft()
-                future.result()
-                pending -= frame.size_bytes
-                flushing.wrote(frame.blocks * BLOCK_BYTES)
-
+            flushing = Flushing(
+                self.pool,
+                self.unsealed.flush,
+                self._prove,
+                lambda: self.blocks.first_missing * BLOCK_BYTES,
+            )
+            underway = Underway(self.pool, self._put, flushing.wrote, most)
             for request in requests:
                 size_bytes, at_bytes = request.size_bytes, request.at_bytes
                 answer = self.source.fetch(
@@ -263,18 +257,14 @@ class _Installation:
                 )
                 arriving = Arriving(answer, at_bytes, lambda size: counter.advance(add_bytes=size))
                 for frame in request.frames:
-                    while waiting and pending + frame.size_bytes > most:
-                        take_oldest()
-                    pending += frame.size_bytes
-                    packed = arriving.read(frame.at_bytes, frame.size_bytes)
-                    waiting.append((frame, self.pool.submit(self._put, frame, packed)))
+                    underway.make_room(frame)
+                    underway.add(frame, arriving.read(frame.at_bytes, frame.size_bytes))
                 arriving.end()
-            while waiting:
-                take_oldest()
+            underway.end()
             flushing.end()
         return counter.done_bytes
 
-    def prove(self, whole_bytes: int) -> None:
+    def _prove(self, whole_bytes: int) -> None:
         """Prove what is whole at the front, and was flushed."""
         chunks = self.unsealed.read_from_disk(whole_bytes, self.proved_bytes)
         for chunk in ahead(self.pool, chunks):
@@ -378,45 +368,6 @@ class _Installation:
         counter = Counter(key, self.sink)
         yield counter
         self.sink.emit(StepEnded(key, time.monotonic() - began, counter.done_bytes, 0, ""))
-
-
-class _Flushing:
-    """Flush what was written, and prove what was flushed, while more is fetched.
-
-    A flush waits for the disk and never for a proof, which takes longer: so what a power cut takes
-    back is bounded.
-    """
-
-    def __init__(self, work: _Installation) -> None:
-        self._work = work
-        self._proof: Future[None] | None = None
-        self._begin()
-
-    def _begin(self) -> None:
-        self._unflushed_bytes = 0
-        # Taken before the flush, which so has all of it.
-        self._whole_bytes = self._work.blocks.first_missing * BLOCK_BYTES
-        self._flush = self._work.pool.submit(self._work.unsealed.flush)
-
-    def wrote(self, size_bytes: int) -> None:
-        """Flush if it is time to, and wait for the disk if it still has the one before."""
-        self._unflushed_bytes += size_bytes
-        if self._unflushed_bytes < _UNFLUSHED_BYTES:
-            return
-        self._flush.result()
-        if self._proof is None or self._proof.done():
-            self._proved()
-            self._proof = self._work.pool.submit(self._work.prove, self._whole_bytes)
-        self._begin()
-
-    def end(self) -> None:
-        """Wait for what was begun."""
-        self._flush.result()
-        self._proved()
-
-    def _proved(self) -> None:
-        if self._proof is not None:
-            self._proof.result()
 
 
 def _while_readable(chunks: Iterator[bytes]) -> Iterator[bytes]:
