@@ -191,7 +191,7 @@ def _reasons(
 ) -> Iterator[tuple[Standing, list[tuple[Finding, list[str]]]]]:
     """Return why ways go no further, each once, with the boxes for which it is so."""
     for standing in (Standing.STRANDED, Standing.WAITS, Standing.PROCESSOR):
-        reasons: dict[tuple[str, str], tuple[Finding, list[str]]] = {}
+        reasons: dict[tuple[Any, ...], tuple[Finding, list[str]]] = {}
         for one in found:
             if one.standing is not standing:
                 continue
@@ -199,7 +199,7 @@ def _reasons(
             for finding in one.plan.report.findings:
                 if standing is Standing.STRANDED and not outlook.strands(finding):
                     continue
-                place = (finding.key, finding.title)
+                place = (finding.key, finding.title, finding.remedies)
                 names = reasons.setdefault(place, (finding, []))[1]
                 if name not in names:
                     names.append(name)
@@ -215,7 +215,7 @@ def _reason(finding: Finding, names: Iterable[str], standing: Standing) -> Itera
     for remedy in finding.remedies:
         yield wrapped([f"    What to do: {printable(remedy.text)}"])
         if remedy.command:
-            yield f"      $ {remedy.command}"
+            yield printable(f"      $ {remedy.command}")
 
 
 def _document(

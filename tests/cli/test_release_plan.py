@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,8 @@ def test_one_kind_of_box(
     assert run("plan", "--version", "1.0.0", "--long-mode", "--id", drawn[5]) == 0
     said = capsys.readouterr().out
     assert "  waits      1.0.0 i386\n" in said
-    assert f"$ applianceforge release offer {line.layout.directory} 2.0.0 --share 100\n" in said
+    command = f"$ applianceforge release offer {line.layout.directory} 2.0.0"
+    assert f"{command} --architecture amd64 --share 100\n" in said
 
 
 def test_who_is_left_behind(
@@ -200,6 +202,85 @@ def test_a_command_that_helps_is_carried_out_as_it_is_printed(
     program, *words = shlex.split(told[0])
     assert (program, release.main(words)) == ("applianceforge", 0)
     assert standings(read("plan", status=status))[kind] == mended
+
+
+def test_a_command_that_adds_is_for_the_channels_of_those_who_are_stranded(
+    vendor: Vendor, run: Run, read: Read
+) -> None:
+    add(run, vendor, "1.0.0", AMD64, "--channel", "stable", "--channel", "beta")
+    add(run, vendor, "3.0.0", AMD64, "--channel", "beta", "--minimum-version", "2.5")
+    assert standings(read("plan", "--channel", "beta", status=78))["1.0.0", True] == "stranded"
+    (command,) = commands(read("plan", status=78), "--slot")
+    program, *words = shlex.split(command)
+    assert (program, words[:2]) == ("applianceforge", ["release", "add"])
+    words[words.index("NAME.slot")] = str(slot(vendor, "2.5.0", AMD64))
+    assert release.main([*words, "--progress", "none"]) == 0
+    assert standings(read("plan", "--channel", "beta"))["1.0.0", True] == "newest"
+    # The stable fleet is offered nothing new.
+    assert standings(read("plan", "--channel", "stable"))["1.0.0", True] == "newest"
+    assert not read("plan", "--channel", "stable")["boxes"][0]["hops"]
+
+
+def test_what_is_published_is_mended_and_not_what_is_staged_since(
+    vendor: Vendor, run: Run, read: Read
+) -> None:
+    add(run, vendor, "1.0.0", I386)
+    add(run, vendor, "2.0.0", I386, "--by-request")
+    assert run("publish", "--keys", vendor.keys) == 0
+    add(run, vendor, "2.0.0", AMD64, "--crossing", "--by-request")
+    (command,) = commands(read("plan", "--published"), "--for-all")
+    assert release.main(shlex.split(command)[1:]) == 0
+    ways = read("plan", "--version", "1.0.0", "--long-mode")["boxes"]
+    assert [hop["architecture"] for hop in ways[0]["hops"]] == ["i386"]
+
+
+def test_boxes_that_need_another_command_are_told_apart(
+    vendor: Vendor, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = ("--channel", "stable", "--channel", "beta")
+    add(run, vendor, "1.0.0", AMD64, *both)
+    add(run, vendor, "2.0.0", AMD64)
+    add(run, vendor, "4.0.0", AMD64, *both, "--minimum-version", "3.0")
+    capsys.readouterr()
+    assert run("plan") == 78
+    said = capsys.readouterr().out
+    for version in ("1.0.0", "2.0.0"):
+        assert f"--channel stable --channel beta --minimum-version {version}\n" in said
+
+
+@pytest.mark.parametrize("name", ["-odd", "two words", "it's $HOME", "bell\a"])
+def test_commands_for_a_directory_with_an_odd_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    vendor = Vendor(tmp_path)
+    place = f"./{name}"
+    assert release.main(["release", "init", place, "--appliance", "gateway", "--keys", "keys"]) == 0
+    image = slot(vendor, "1.0.0", AMD64)
+    words = ["release", "add", place, "--slot", str(image), "--progress", "none", "--level", "1"]
+    assert release.main(words) == 0
+    image = slot(vendor, "2.0.0", AMD64)
+    words[4] = str(image)
+    assert release.main([*words, "--by-request"]) == 0
+    capsys.readouterr()
+    assert release.main(["release", "plan", place, "--json"]) == 0
+    (command,) = commands(json.loads(capsys.readouterr().out), "--for-all")
+    typed = f"{sys.executable} -m {command}"
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    assert subprocess.run(["sh", "-c", typed], env=env, check=False).returncode == 0
+    assert release.main(["release", "plan", place]) == 0
+    assert "\a" not in capsys.readouterr().out
+
+
+def commands(found: dict[str, Any], word: str) -> set[str]:
+    """Return the commands of a plan that help and have a word."""
+    return {
+        remedy["command"]
+        for box in found["boxes"]
+        for finding in box["findings"]
+        for remedy in finding["remedies"]
+        if word in remedy["command"].split()
+    }
 
 
 def test_boxes_with_a_release_that_is_dropped_are_not_forgotten(

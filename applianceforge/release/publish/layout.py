@@ -1,7 +1,7 @@
 """Where the files of a repository are on the build machine, and the lock that guards them.
 
     DIR/
-      repository.json         what the repository says of itself (repository_state)
+      repository.json         what the repository says of itself (state)
       public/                 what is served, and nothing else is
         metadata/             N.root.json, N.targets.json, N.snapshot.json, timestamp.json
         targets/              SHA256.graph.json, bundles/SHA256.APPLIANCE-VERSION-ARCH.json

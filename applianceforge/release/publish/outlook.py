@@ -124,7 +124,7 @@ def see(
     shared = graph if machine_id else _for_the_whole_fleet(graph)
     found = planner.plan(shared, start.installed, host)
     findings = list(found.report.findings)
-    commands = Commands(graph, directory)
+    commands = Commands(directory)
     held_by = dict(found.held_by)
     standing = _standing(found.report)
     if standing in (Standing.WAITS, Standing.PROCESSOR):

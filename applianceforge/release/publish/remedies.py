@@ -9,36 +9,37 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 
 from applianceforge.model.report import Remedy
-from applianceforge.release import ordering
-from applianceforge.release.graph import Graph, Offer
+from applianceforge.release.graph import STABLE, Offer
 from applianceforge.release.planner_findings import Reason
-
-_SLOT = "--slot NAME.slot"
 
 
 class Commands:
     """The commands for one repository.
 
     Args:
-        graph: Its releases.
         directory: Where it is, as the vendor names it.
     """
 
-    def __init__(self, graph: Graph, directory: str) -> None:
-        self._graph, self._directory = graph, directory
+    def __init__(self, directory: str) -> None:
+        # A name that begins with a dash would be taken for an option.
+        named = f"./{directory}" if directory.startswith("-") else directory
+        self._directory = shlex.quote(named)
 
     def of(self, word: str, *more: str) -> str:
         """Return a command of `applianceforge release`; `more` is what comes after DIR."""
-        return " ".join(("applianceforge release", word, shlex.quote(self._directory), *more))
+        return " ".join(("applianceforge release", word, self._directory, *more))
 
     def about(self, word: str, offer: Offer, *more: str) -> str:
         """Return a command about one release."""
-        same = [
-            one for one in self._graph.offers if ordering.compare(one.version, offer.version) == 0
-        ]
-        both = len({one.architecture for one in same}) > 1
-        width = (f"--architecture {offer.architecture.value}",) if both else ()
-        return self.of(word, shlex.quote(offer.version), *width, *more)
+        # Also where the version is there for one alone: the other may be staged meanwhile.
+        width = f"--architecture {offer.architecture.value}"
+        return self.of(word, shlex.quote(offer.version), width, *more)
+
+    def add(self, offer: Offer, *more: str) -> str:
+        """Return the command that adds a release for all whom another one is for."""
+        channels = () if offer.channels == (STABLE,) else offer.channels
+        into = (f"--channel {shlex.quote(name)}" for name in channels)
+        return self.of("add", "--slot NAME.slot", *into, *more)
 
 
 def remedies(key: str, offer: Offer, reached: str, commands: Commands) -> tuple[Remedy, ...] | None:
@@ -74,28 +75,28 @@ def _barrier_withdrawn(offer: Offer, _reached: str, commands: Commands) -> tuple
     return (
         Remedy(
             "Add a release that stands in for it",
-            commands.of("add", _SLOT, *crossing, "--barrier", replaces),
+            commands.add(offer, *crossing, "--barrier", replaces),
         ),
         Remedy("Or offer it again", commands.about("withdraw", offer, "--undo")),
     )
 
 
-def _no_crossing(_offer: Offer, _reached: str, commands: Commands) -> tuple[Remedy, ...]:
+def _no_crossing(offer: Offer, _reached: str, commands: Commands) -> tuple[Remedy, ...]:
     return (
         Remedy(
             "Add a release that takes 32-bit systems to 64 bits; if one of those that are staged"
             " does, discard it and add it again",
-            commands.of("add", _SLOT, "--crossing", "--barrier"),
+            commands.add(offer, "--crossing", "--barrier"),
         ),
     )
 
 
-def _minimum(_offer: Offer, reached: str, commands: Commands) -> tuple[Remedy, ...]:
+def _minimum(offer: Offer, reached: str, commands: Commands) -> tuple[Remedy, ...]:
     return (
         Remedy(
             "Add a release in between, which can be installed over the older ones and is not older"
             " than that",
-            commands.of("add", _SLOT, f"--minimum-version {shlex.quote(reached)}"),
+            commands.add(offer, f"--minimum-version {shlex.quote(reached)}"),
         ),
         Remedy(
             "Or, if it is staged and can be installed over older ones, discard it and add it again"
