@@ -78,15 +78,20 @@ def _empty() -> Path:
     return place() / "repository.empty"
 
 
-def images(*names: str) -> dict[str, BuiltImage]:
-    """Return images of recipes for the demonstration, built first where that is needed."""
+def images(*names: str, directory: Path | None = None) -> dict[str, BuiltImage]:
+    """Return images of recipes for the demonstration, built first where that is needed.
+
+    Args:
+        names: Of the recipes.
+        directory: Where they go; by default where all that boots them looks.
+    """
     options = build.Options(
         without_security=frozenset({Architecture.I386}), extra=overlays(_on_stderr)
     )
-    directory = cache.directory() / "crossing"
+    target = directory or cache.directory() / "crossing"
     return {
         name: build.build(
-            recipes.find(name), cache.directory(), directory, Effects(), Lines(), options
+            recipes.find(name), cache.directory(), target, Effects(), Lines(), options
         )
         for name in names
     }
