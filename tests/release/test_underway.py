@@ -63,6 +63,7 @@ def text(size_bytes: int) -> bytes:
 @pytest.fixture
 def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
     """Return a box that has nothing of the new release, with windows for a slot of its size."""
+    monkeypatch.setattr(underway, "FLUSHED_BYTES", 3 * MIB)
     monkeypatch.setattr(underway, "UNFLUSHED_BYTES", 4 * MIB)
     monkeypatch.setattr(underway, "UNPACKED_BYTES", MIB)
     Slow.lost_bytes = 0

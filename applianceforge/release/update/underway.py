@@ -12,8 +12,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from applianceforge.release.index import BLOCK_BYTES, Frame
 
-# So much is flushed at once, while no more than as much again is written.
-UNFLUSHED_BYTES = 24 << 20
+# So much is flushed at once if the disk is ready for it; with more it is waited for.
+FLUSHED_BYTES = 20 << 20
+UNFLUSHED_BYTES = 32 << 20
 # So much is unpacked and written at the same time, or one frame.
 UNPACKED_BYTES = 8 << 20
 
@@ -50,9 +51,10 @@ class Flushing:
         self._flush = self._pool.submit(self._work)
 
     def wrote(self, size_bytes: int) -> None:
-        """Flush if it is time to, and wait for the disk if it still has the one before."""
+        """Flush if it is time to, and wait for the disk if it is far behind."""
         self._unflushed_bytes += size_bytes
-        if self._unflushed_bytes < UNFLUSHED_BYTES:
+        late = self._unflushed_bytes >= UNFLUSHED_BYTES
+        if not late and (self._unflushed_bytes < FLUSHED_BYTES or not self._flush.done()):
             return
         self._flush.result()
         if self._proof is None or self._proof.done():
