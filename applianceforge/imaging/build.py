@@ -273,17 +273,20 @@ def build(
     )
     stamp = directory / f".{wanted.name}.built"
     whole = (image.raw, image.slot, image.manifest, image.sbom, image.release)
-    if not _is_there(stamp, name, whole):
-        began_s = time.monotonic()
-        stages.started(name, "write the disk")
-        store.make_public_directory(directory, effects)
-        stamp.unlink(missing_ok=True)
-        with store.full_disk_named(directory):
-            _write(built, data, image, effects)
-        content = json.dumps({"disk": name, "files": _marks(whole)}).encode()
-        files.write_file(stamp, content, effects, mode=_PUBLIC)
-        used = files.used_bytes(image.raw)
-        stages.progress.emit(StepEnded(name, time.monotonic() - began_s, used, 0, str(image.raw)))
+    store.make_public_directory(directory, effects)
+    # Whoever builds the same at the same time waits, and finds it done.
+    with files.held(directory):
+        if not _is_there(stamp, name, whole):
+            began_s = time.monotonic()
+            stages.started(name, "write the disk")
+            stamp.unlink(missing_ok=True)
+            with store.full_disk_named(directory):
+                _write(built, data, image, effects)
+            content = json.dumps({"disk": name, "files": _marks(whole)}).encode()
+            files.write_file(stamp, content, effects, mode=_PUBLIC)
+            used = files.used_bytes(image.raw)
+            took_s = time.monotonic() - began_s
+            stages.progress.emit(StepEnded(name, took_s, used, 0, str(image.raw)))
     return replace(image, made=tuple(stages.made))
 
 
